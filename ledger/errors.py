@@ -1,0 +1,116 @@
+"""Every exception that sealedger raises.
+
+    LedgerError
+    ├── UsageError (a ValueError)      the call is wrong; nothing happened
+    │   └── EventError                 an event cannot be stored; names its path or line
+    ├── ClosedError                    the ledger is closed
+    │   └── ForkedHandleError          a future from before a fork
+    ├── LockedError                    another process held the lock for too long
+    ├── EnvironmentFailure             the system refused: permissions, file system, missing file
+    │   └── DiskFullError              no space; the batch failed whole, nothing was lost
+    ├── PoisonedError                  an earlier sync failed: this handle refuses work, reopen
+    ├── DurabilityUnknownError         written, but whether it survives power loss is not known
+    ├── CorruptionError                bytes on disk break the rules of docs/format.md
+    ├── CopiedLedgerError              this directory is a copy: adopt it, or fork it
+    ├── NoKeyError                     a signature is asked for and there is no key
+    └── VerificationError              not decided: malformed, unknown, missing
+        └── MismatchError              decided, and the answer is no; carries both hashes
+
+Each message says what happened, where, what is still safe, and what to do."""
+
+from __future__ import annotations
+
+from ledger.verify import MismatchError, VerificationError
+
+__all__ = [
+    "ClosedError",
+    "CopiedLedgerError",
+    "CorruptionError",
+    "DiskFullError",
+    "DurabilityUnknownError",
+    "EnvironmentFailure",
+    "EventError",
+    "ForkedHandleError",
+    "LedgerError",
+    "LockedError",
+    "MismatchError",
+    "NoKeyError",
+    "PoisonedError",
+    "UsageError",
+    "VerificationError",
+]
+
+
+class LedgerError(Exception):
+    """The root of what sealedger raises (`VerificationError` stands beside it, in `ledger.verify`)."""
+
+
+class UsageError(LedgerError, ValueError):
+    """The call is wrong; nothing happened."""
+
+
+class EventError(UsageError):
+    """An event cannot be stored. `path` is where in the event (`$.user.tags[3]`), `position` which of a
+    batch, or the line of a file; nothing of the call was stored."""
+
+    def __init__(self, message: str, *, path: str | None = None, position: int | None = None) -> None:
+        super().__init__(message)
+        self.path = path
+        self.position = position
+
+
+class ClosedError(LedgerError):
+    """The ledger is closed."""
+
+
+class ForkedHandleError(ClosedError):
+    """The future was made before this process was forked; its parent knows the outcome."""
+
+
+class LockedError(LedgerError):
+    """The lock was not free in time; nothing was written."""
+
+
+class EnvironmentFailure(LedgerError):
+    """The system refused: permissions, file system, a missing file."""
+
+
+class DiskFullError(EnvironmentFailure):
+    """No space left. The batch failed whole; earlier events are safe; goes on when there is space."""
+
+
+class PoisonedError(LedgerError):
+    """An earlier sync failed. This handle refuses work; open the ledger anew to recover."""
+
+
+class DurabilityUnknownError(LedgerError):
+    """The events were written, but the sync failed: whether they survive power loss is not known
+    until the ledger is opened anew."""
+
+
+class CorruptionError(LedgerError):
+    """Bytes on disk break the rules. Nothing was changed. `segment` and `offset` say where, `index` is the
+    first index that may be lost, `evidence` what proves that this is no torn tail."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        segment: int | None = None,
+        offset: int | None = None,
+        index: int | None = None,
+        evidence: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.segment = segment
+        self.offset = offset
+        self.index = index
+        self.evidence = evidence
+
+
+class CopiedLedgerError(LedgerError):
+    """This directory is a copy of a ledger. Use `adopt` if the original is gone, else `fork`."""
+
+
+class NoKeyError(LedgerError):
+    """A signature is asked for and there is no signing key."""
