@@ -1,37 +1,28 @@
-"""Write signed notes, checkpoints, keys and proof files; reading them is `ledger.verify`'s.
+"""Signed notes, checkpoints and proof files: the writing side, and keys.
 
-    note       = text ‖ "\\n" ‖ one line a signature: "— name base64(key id ‖ signature)\\n"
-    checkpoint = a note whose text is origin, size, root, a line each
-    vkey       = name+key id+base64(type ‖ public key)
-    skey       = PRIVATE+KEY+name+key id+base64(type ‖ seed)   a secret: mode 0600, never logged
-
-There is one parser, in `ledger.verify`, and what is written here is read back through it before it
-leaves. Bytes as C2SP signed-note, tlog-checkpoint, tlog-cosignature and tlog-proof have them.
-`cryptography` is imported when something is first signed."""
+What reads and verifies them is `ledger.verify`, which needs no other file; here it is only lent the
+faster Ed25519 of `cryptography`, which is loaded when first used. Formats: C2SP signed-note,
+tlog-checkpoint, tlog-cosignature, tlog-proof."""
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from base64 import b64encode
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Protocol, Self
 
+from ledger import verify
+from ledger.errors import UsageError
 from ledger.verify import (
     COSIGNATURE,
     ED25519,
-    PROOF_HEADER,
-    SIZE_END,
     Checkpoint,
     Signed,
     VerificationError,
     VerifierKey,
-    cosigned_message,
-    make_key,
-    parse_base64,
     parse_checkpoint,
     parse_note,
     parse_proof,
     parse_vkey,
-    verify_note,
 )
 
 if TYPE_CHECKING:
@@ -41,188 +32,188 @@ __all__ = [
     "Checkpoint",
     "Cosigner",
     "NoteSigner",
-    "Signer",
     "Signed",
+    "Signer",
     "VerifierKey",
-    "add_signatures",
-    "format_checkpoint",
+    "checkpoint_text",
     "format_proof",
     "format_vkey",
-    "make_key",
     "parse_checkpoint",
     "parse_note",
     "parse_proof",
     "parse_vkey",
     "sign_note",
-    "open_checkpoint",
     "verify_note",
 ]
 
-_SKEY_PREFIX = "PRIVATE+KEY+"
+SEED_BYTES = 32
+SKEY_PREFIX = "PRIVATE+KEY+"
+TIME_END = 1 << 63
 
 
 class Signer(Protocol):
-    """What can put its line under a note; the private key may live on another host."""
+    """Who signs notes: here, in an agent, or on another host, which may refuse by raising."""
 
     @property
     def key(self) -> VerifierKey:
-        """The public half: name, key id, type, public key."""
+        """The public half; its id stands in the signature line."""
 
-    def sign(self, text: str) -> bytes:
-        """Return the signature bytes of `text`, all that follows the key id in the line."""
+    def sign(self, text: bytes) -> bytes:
+        """The 64 bytes of an Ed25519 signature over `text`."""
 
 
 class NoteSigner:
-    """Signs with an Ed25519 key in this process; type 0x01. Its `repr` shows no secret."""
+    """A key of type 0x01 in memory. Any thread may sign. Its `repr` keeps the secret."""
 
-    def __init__(self, name: str, private_key: Ed25519PrivateKey) -> None:
+    _type = ED25519
+
+    def __init__(self, name: str, private_key: bytes | Ed25519PrivateKey) -> None:
+        """`private_key` is a 32-byte seed or a key of `cryptography`; `name` has no white space and
+        no plus sign, and is the log's origin where it signs checkpoints. Raises UsageError."""
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+        if isinstance(private_key, bytes):
+            if len(private_key) != SEED_BYTES:
+                raise UsageError(
+                    f"the seed of a key has {SEED_BYTES} bytes, not {len(private_key)}"
+                )
+            private_key = Ed25519PrivateKey.from_private_bytes(private_key)
         self._private_key = private_key
-        self._key = make_key(name, ED25519, _public_bytes(private_key))
+        public_key = private_key.public_key().public_bytes_raw()
+        try:
+            self.key = parse_vkey(format_vkey(verify.make_key(name, self._type, public_key)))
+        except VerificationError as error:
+            raise UsageError(f"cannot make a key: {error}") from None
 
     @classmethod
-    def generate(cls, name: str) -> NoteSigner:
-        """Make a new key from the system's randomness. Nothing is stored: keep its `skey()`."""
+    def generate(cls, name: str) -> Self:
+        """A new key from the system's random source."""
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
         return cls(name, Ed25519PrivateKey.generate())
 
     @classmethod
-    def from_skey(cls, skey: str) -> NoteSigner:
-        """Read a secret key string. VerificationError, without the secret in it, when malformed."""
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-        name, _, rest = skey.strip().removeprefix(_SKEY_PREFIX).partition("+")
+    def from_skey(cls, skey: str) -> Self:
+        """Read the secret key string; UsageError, without the secret in it, when it is not one."""
+        name, _, rest = skey.removeprefix(SKEY_PREFIX).partition("+")
         key_id, _, encoded = rest.partition("+")
         try:
-            secret = parse_base64(encoded)
+            data = verify.parse_base64(encoded)
         except VerificationError:
-            secret = b""  # the message of this error would quote the secret
-        if not skey.startswith(_SKEY_PREFIX) or len(secret) != 33 or secret[0] != ED25519:
-            raise VerificationError("not a secret key string of an Ed25519 key")
-        signer = cls(name, Ed25519PrivateKey.from_private_bytes(secret[1:]))
+            data = b""
+        if not skey.startswith(SKEY_PREFIX) or len(data) != 1 + SEED_BYTES or data[0] != cls._type:
+            raise UsageError(f"not a secret key of type {cls._type}")
+        signer = cls(name, data[1:])
         if signer.key.key_id.hex() != key_id:
-            raise VerificationError(f"the key id of this key of {name!r} is another")
+            raise UsageError(f"the id of the secret key of {name} does not belong to it")
         return signer
 
-    @property
-    def key(self) -> VerifierKey:
-        """The public half."""
-        return self._key
-
     def skey(self) -> str:
-        """Return the secret key string. Write it with mode 0600, never log it."""
-        key = self._key
-        secret = bytes([key.type]) + self._private_key.private_bytes_raw()
-        return f"{_SKEY_PREFIX}{key.name}+{key.key_id.hex()}+{_encode(secret)}"
+        """The secret key string of Go's note tools. Write it with mode 0600, never to a log."""
+        data = bytes([self._type]) + self._private_key.private_bytes_raw()
+        return f"{SKEY_PREFIX}{self.key.name}+{self.key.key_id.hex()}+{b64encode(data).decode()}"
 
-    def sign(self, text: str) -> bytes:
-        """Return the 64-byte Ed25519 signature of `text`, its last newline included."""
-        return self._private_key.sign(text.encode())
+    @property
+    def vkey(self) -> str:
+        """The verifier key string, to be kept where the ledger's host cannot change it."""
+        return format_vkey(self.key)
+
+    def sign(self, text: bytes) -> bytes:
+        """Sign; 64 bytes."""
+        return self._private_key.sign(text)
 
     def __repr__(self) -> str:
-        return f"NoteSigner({format_vkey(self._key)!r})"
+        return f"{type(self).__name__}({self.vkey})"
 
 
-class Cosigner:
-    """Signs checkpoints as a witness does: with the time, type 0x04. One key, one cosigner: the
-    name is not part of what is signed."""
+class Cosigner(NoteSigner):
+    """A witness's key, of type 0x04. It serves one cosigner only: the name is not signed."""
 
-    def __init__(
-        self, name: str, private_key: Ed25519PrivateKey, clock_s: Callable[[], int]
-    ) -> None:
-        """`clock_s` gives the time in whole seconds since 1970."""
-        self._private_key = private_key
-        self._clock_s = clock_s
-        self._key = make_key(name, COSIGNATURE, _public_bytes(private_key))
+    _type = COSIGNATURE
 
-    @property
-    def key(self) -> VerifierKey:
-        """The public half."""
-        return self._key
+    def cosign(self, note: str, time: int) -> str:
+        """The checkpoint with a cosignature line more, of `time` in seconds since 1970.
 
-    def sign(self, text: str) -> bytes:
-        """Return the time (8 bytes, big-endian) and the signature over it and `text`.
-
-        ValueError for a time outside [0, 2**63)."""
-        time_s = self._clock_s()
-        if not 0 <= time_s < SIZE_END:
-            raise ValueError(f"a cosignature cannot state the time {time_s}")
-        signature = self._private_key.sign(cosigned_message(text, time_s))
-        return time_s.to_bytes(8, "big") + signature
-
-
-def open_checkpoint(
-    note: str | bytes, keys: Iterable[VerifierKey], origin: str | None = None
-) -> tuple[Checkpoint, list[Signed]]:
-    """Return the checkpoint in `note` and the signatures on it by `keys`, which the caller brought.
-
-    One of them must be an Ed25519 key that bears the checkpoint's origin as its name: neither a
-    cosignature nor another key (statements, another log) is a log's signature. VerificationError
-    when that is missing or `origin` is another, MismatchError when a signature fails."""
-    text, signed = verify_note(note, keys)
-    checkpoint = parse_checkpoint(text)
-    if origin is not None and checkpoint.origin != origin:
-        raise VerificationError(f"a checkpoint of {checkpoint.origin!r}, not of {origin!r}")
-    if (ED25519, checkpoint.origin) not in [(key.type, key.name) for key, _ in signed]:
-        raise VerificationError(f"no key of the log {checkpoint.origin!r} signed")
-    return checkpoint, signed
+        Asserts that the checkpoint is consistent with every other that this key cosigned for its
+        origin: before, the caller has verified the log's signature and the consistency, and stored
+        the new size durably. VerificationError when `note` is not a checkpoint."""
+        text, _ = parse_note(note)
+        parse_checkpoint(text)
+        if not 0 <= time < TIME_END:
+            raise UsageError(f"the time {time} is not one of a cosignature")
+        signature = self.sign(verify.cosigned_message(text, time))
+        return note + _signature_line(self.key, time.to_bytes(8, "big") + signature)
 
 
 def format_vkey(key: VerifierKey) -> str:
-    """Return the verifier key string of `key`, one line without a newline."""
-    return f"{key.name}+{key.key_id.hex()}+{_encode(bytes([key.type]) + key.public_key)}"
+    """The verifier key string `name+hex+base64`; `parse_vkey` reads it."""
+    encoded = b64encode(bytes([key.type]) + key.public_key).decode()
+    return f"{key.name}+{key.key_id.hex()}+{encoded}"
 
 
-def sign_note(text: str, signers: Iterable[Signer]) -> str:
-    """Return the note of `text` with one line a signer.
-
-    VerificationError, and nothing to publish, when the text is no note's text (it ends in a newline
-    and has no other control characters) or a signature is not good under its signer's own key."""
-    return _with_signatures(text, text + "\n", signers)
+def _signature_line(key: VerifierKey, signature: bytes) -> str:
+    return f"\u2014 {key.name} {b64encode(key.key_id + signature).decode()}\n"
 
 
-def add_signatures(note: str, signers: Iterable[Signer]) -> str:
-    """Return `note` with further lines after those it has; raises as `sign_note`."""
-    return _with_signatures(parse_note(note)[0], note, signers)
+def sign_note(text: str, signers: Sequence[Signer]) -> str:
+    """The signed note over `text`, which ends with a newline: one line for each signer, in order.
 
-
-def format_checkpoint(checkpoint: Checkpoint) -> str:
-    """Return the note text of `checkpoint`; VerificationError when it would not read back equal."""
-    lines = (checkpoint.origin, str(checkpoint.size), _encode(checkpoint.root))
-    text = "".join(line + "\n" for line in (*lines, *checkpoint.extensions))
-    if parse_checkpoint(text) != checkpoint:
-        raise VerificationError("an origin or an extension holds a newline")
-    return text
-
-
-def format_proof(index: int, hashes: Sequence[bytes], checkpoint: str, extra: bytes = b"") -> str:
-    """Return the .tlog-proof file of leaf `index`: inclusion `hashes` up to the root in the signed
-    note `checkpoint`; `extra` (for an event: entry ‖ salt, 120 bytes) is authenticated by nothing.
-
-    VerificationError when it would not read back equal. Verifies nothing."""
-    lines = [PROOF_HEADER, f"index {index}", *map(_encode, hashes)]
-    if extra:
-        lines.insert(1, f"extra {_encode(extra)}")
-    text = "\n".join(lines) + "\n\n" + checkpoint
-    if parse_proof(text) != (index, list(hashes), checkpoint, extra):
-        raise VerificationError("not the parts of a proof file")
-    return text
-
-
-def _with_signatures(text: str, begin: str, signers: Iterable[Signer]) -> str:
-    signers = list(signers)
-    lines = [f"— {one.key.name} {_encode(one.key.key_id + one.sign(text))}\n" for one in signers]
-    note = begin + "".join(lines)
-    if parse_note(note)[0] != text:
-        raise VerificationError("the text of a note ends in a newline")
-    if signers:
-        verify_note(note, [one.key for one in signers])
+    What comes back was verified: a signer that answers with anything but its signature over this
+    text is a MismatchError. UsageError when the text cannot be that of a note."""
+    lines = [_signature_line(signer.key, signer.sign(text.encode())) for signer in signers]
+    note = f"{text}\n{''.join(lines)}"
+    try:
+        found, signed = verify_note(note, [signer.key for signer in signers])
+    except verify.MismatchError:
+        raise
+    except VerificationError as error:
+        raise UsageError(f"this text cannot be signed: {error}") from None
+    if found != text or len(signed) != len(signers):
+        raise UsageError(
+            "this text cannot be signed: it does not end with one newline, or a key repeats"
+        )
     return note
 
 
-def _public_bytes(private_key: Ed25519PrivateKey) -> bytes:
-    return private_key.public_key().public_bytes_raw()
+def checkpoint_text(checkpoint: Checkpoint) -> str:
+    """The text of the note that a log signs (C2SP tlog-checkpoint); `parse_checkpoint` reads it.
+    UsageError when it would not read back as the same checkpoint."""
+    root = b64encode(checkpoint.root).decode()
+    lines = [checkpoint.origin, str(checkpoint.size), root, *checkpoint.extensions]
+    text = "".join(f"{line}\n" for line in lines)
+    try:
+        same = parse_checkpoint(text) == checkpoint
+    except VerificationError as error:
+        raise UsageError(f"not a checkpoint: {error}") from None
+    if not same:
+        raise UsageError(
+            f"the origin or an extension line of a checkpoint holds a newline: {text!r}"
+        )
+    return text
 
 
-def _encode(data: bytes) -> str:
-    return base64.b64encode(data).decode()
+def format_proof(index: int, hashes: Iterable[bytes], checkpoint: str, extra: bytes = b"") -> str:
+    """The text of a .tlog-proof file (C2SP tlog-proof); `parse_proof` reads it.
+
+    `hashes` are those of `inclusion_proof`, `checkpoint` the signed note verbatim, `extra` what a
+    verifier needs beside it, not authenticated by the file: for an event of a ledger entry ‖ salt,
+    120 bytes (docs/format.md "Proof file")."""
+    lines = [verify.PROOF_HEADER, *([f"extra {b64encode(extra).decode()}"] if extra else [])]
+    lines += [f"index {index}", *(b64encode(node).decode() for node in hashes)]
+    return "\n".join([*lines, "", checkpoint])
+
+
+def verify_note(note: str | bytes, keys: Iterable[VerifierKey]) -> tuple[str, list[Signed]]:
+    """As `ledger.verify.verify_note`, by the Ed25519 of `cryptography`: 0.1 ms a signature."""
+    return verify.verify_note(note, keys, _verify_ed25519)
+
+
+def _verify_ed25519(public_key: bytes, signature: bytes, message: bytes) -> bool:
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    try:
+        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, message)
+    except (InvalidSignature, ValueError):
+        return False
+    return True

@@ -1,7 +1,7 @@
 """Roots and proofs of a Merkle tree, from the hashes of its perfect subtrees.
 
-The caller brings `node(level, i)`: the root of the leaves [i·2^level, (i+1)·2^level), a subtree that
-is whole at the size asked for. From where it takes them (tiles, blocks, memory) is its affair. The
+The caller brings `node(level, i)`: the root of the leaves [i·2^level, (i+1)·2^level), a subtree
+that is whole at the size asked for; where it comes from (tiles, blocks, memory) is its affair. The
 functions are pure, ask for each hash once, and for O(log size) of them.
 
 A proof is the path from a leaf to the root. At size 7 that of leaf 4 is:
@@ -10,9 +10,9 @@ A proof is the path from a leaf to the root. At size 7 that of leaf 4 is:
     level 1                  [4,6) [6,7)
     level 0                  4  5   6
 
-Below level `inner` = bit_length(index XOR (size-1)) the leaf and the last leaf go separate ways: the
-sibling may be on either side, and is whole, except that the topmost may be ragged. From `inner` on
-both go up along the right edge, where every sibling is a whole one on the left."""
+Below level `inner` = bit_length(index XOR (size-1)) the leaf and the last leaf go separate ways:
+the sibling may be on either side, and is whole, except that the topmost may be ragged. From `inner`
+on both go up along the right edge, where every sibling is a whole one on the left."""
 
 from __future__ import annotations
 

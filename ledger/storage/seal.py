@@ -119,7 +119,8 @@ def _scan(active: Buffer, time_before: int) -> _Closed:
     tail: Any = ffi.new("ledger_tail_facts *")
     lib.ledger_scan_tail(data, size, header, state.end, tail)
     if tail.nonzero_end > state.end:
-        raise _corrupt(segno, state, f"the log ends there, yet byte {tail.nonzero_end - 1} is not zero")
+        what = f"the log ends there, yet byte {tail.nonzero_end - 1} is not zero"
+        raise _corrupt(segno, state, what)
     if state.row_count == 0 or state.chain.size - header.base != state.row_count:
         raise _corrupt(segno, state, "it holds no entry")
     return _Closed(data, header, state, rows, leaves)
@@ -183,7 +184,7 @@ def _corrupt(segno: int, state: Any, what: str) -> CorruptionError:
 
 @dataclass(frozen=True, slots=True)
 class _Blocks:
-    """The cut: level and raw bytes of each block, and the row that each begins with (and the end)."""
+    """The cut: level and raw bytes of each block, the row that each begins with, and the end."""
 
     levels: bytes
     raw: array[int]

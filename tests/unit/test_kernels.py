@@ -9,6 +9,8 @@ import hashlib
 import json
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -232,7 +234,9 @@ def test_every_length_at_every_alignment(kernel: Oracle) -> None:
 def test_any_bytes_anywhere(kernel: Oracle, data: bytes, lead: int) -> None:
     """SHA-256 and SipHash of any bytes at any alignment are those of plain Python."""
     assert kernel.sha256(data, lead) == ORACLE.sha256(data)
-    assert kernel.siphash24(bytes(range(16)), data, lead) == ORACLE.siphash24(bytes(range(16)), data)
+    assert kernel.siphash24(bytes(range(16)), data, lead) == ORACLE.siphash24(
+        bytes(range(16)), data
+    )
 
 
 def test_rfc3720_checksums(kernel: Oracle) -> None:
@@ -304,6 +308,31 @@ def test_commitments_of_any_sizes(kernel: Oracle, sizes: list[int]) -> None:
     payloads = [pattern(size, i) for i, size in enumerate(sizes)]
     salts = [pattern(16, 3 * i) for i in range(len(sizes))]
     assert kernel.commitments(salts, payloads) == ORACLE.commitments(salts, payloads)
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        ("lib.ledger_sha256(b'abc', 3, out)", hashlib.sha256(b"abc").digest()),
+        ("lib.ledger_sha256_nodes(bytes(256), 4, out)", ORACLE.nodes(bytes(256))),
+        (
+            "ffi.cast('uint32_t *', out)[0] = lib.ledger_crc32c(0, b'123456789', 9)",
+            b"\x83\x92\x06\xe3",
+        ),
+    ],
+)
+def test_first_call_of_a_process(call: str, expected: bytes) -> None:
+    """Whichever function is called first, it chooses the kernel and its own answer is right already."""
+    script = (
+        "from ledger._core import ffi, lib; out = ffi.new('uint8_t[128]');"
+        f"{call}; print(bytes(out).hex(), ffi.string(lib.ledger_kernel_name()).decode())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    found, name = done.stdout.split()
+    assert bytes.fromhex(found)[: len(expected)] == expected
+    assert name in ("sha-ni", "sse4.2", "portable")
 
 
 def test_unknown_kernel_is_refused() -> None:

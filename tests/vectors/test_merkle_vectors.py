@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ledger.merkle.compact import CompactRange
-from ledger.merkle.tree import consistency_proof, inclusion_proof, leaf_nodes, root
+from ledger.merkle.tree import consistency_proof, inclusion_proof, memory_nodes, root
 from ledger.verify import (
     VerificationError,
     leaf_hash,
@@ -45,7 +45,7 @@ COUNTER_ROOTS = {
     ].items()
 }
 COUNTER_PROOFS = _cases("merkle/counter-proofs.ndjson")
-COUNTER_NODES = leaf_nodes(_counter_hashes(max(COUNTER_ROOTS)))
+COUNTER_NODES = memory_nodes(_counter_hashes(max(COUNTER_ROOTS)))
 
 
 def test_every_file_of_cases_is_whole() -> None:
@@ -95,7 +95,7 @@ def test_roots_and_nodes_of_the_eight_known_leaves() -> None:
     """Leaf inputs, every full node and the roots of sizes 0 to 8 are as printed."""
     known = json.loads((HERE / "merkle/roots.json").read_text())
     leaves = [leaf_hash(bytes.fromhex(data)) for data in known["leaf_inputs_hex"]]
-    node = leaf_nodes(leaves)
+    node = memory_nodes(leaves)
     for level, hashes in enumerate(known["levels_hex"]):
         assert [node(level, i).hex() for i in range(len(hashes))] == hashes
     assert [root(size, node).hex() for size in range(9)] == known["roots_hex_by_size"]
