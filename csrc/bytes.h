@@ -4,7 +4,7 @@
  * Order     little-endian is the order of our disk; the _be_ ones are for SHA-256. Bytes are joined by shifts, which
  *           compilers turn into one move, so there is no case for the machine's own order or for alignment
  * Owns      nothing: pure functions; the caller has checked that the bytes are there
- * See       docs/format.md; tests/unit/test_kernels.py */
+ * See       docs/format.md; tests/unit/test_core_internals.py */
 #ifndef LEDGER_BYTES_H
 #define LEDGER_BYTES_H
 

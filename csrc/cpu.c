@@ -54,10 +54,9 @@ static const ledger_kernel kernel_shani = {
 };
 #endif
 
-/* The best kernel of that name that runs here; "auto" is any name. NULL when there is none. */
-static const ledger_kernel *kernel_find(const char *name) {
+/* The kernels that run here, best first, and their number: at least 1. */
+static size_t kernels_find(const ledger_kernel *usable[3]) {
     const features cpu = features_find();
-    const ledger_kernel *usable[3];
     size_t count = 0;
 #if LEDGER_X86
     if (cpu.sha && cpu.sse42) usable[count++] = &kernel_shani;
@@ -66,9 +65,7 @@ static const ledger_kernel *kernel_find(const char *name) {
     (void)cpu;
 #endif
     usable[count++] = &kernel_portable;
-    for (size_t i = 0; i < count; i++)
-        if (strcmp(name, "auto") == 0 || strcmp(name, usable[i]->name) == 0) return usable[i];
-    return NULL;
+    return count;
 }
 
 static const ledger_kernel *kernel_choose(void);
@@ -99,15 +96,20 @@ _Atomic(const ledger_kernel *) ledger_kernel_current = &kernel_choosing;
 /* Compare and exchange, so that a first call in one thread never undoes a selection made in another. */
 static const ledger_kernel *kernel_choose(void) {
     const ledger_kernel *expected = &kernel_choosing;
-    const ledger_kernel *best = kernel_find("auto");
-    return atomic_compare_exchange_strong(&ledger_kernel_current, &expected, best) ? best : expected;
+    const ledger_kernel *usable[3];
+    kernels_find(usable);
+    return atomic_compare_exchange_strong(&ledger_kernel_current, &expected, usable[0]) ? usable[0] : expected;
 }
 
 int ledger_kernel_select(const char *name) {
-    const ledger_kernel *kernel = name == NULL ? NULL : kernel_find(name);
-    if (kernel == NULL) return LEDGER_USAGE;
-    atomic_store(&ledger_kernel_current, kernel);
-    return LEDGER_OK;
+    const ledger_kernel *usable[3];
+    const size_t count = name == NULL ? 0 : kernels_find(usable);
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(name, "auto") != 0 && strcmp(name, usable[i]->name) != 0) continue;
+        atomic_store(&ledger_kernel_current, usable[i]);
+        return LEDGER_OK;
+    }
+    return LEDGER_USAGE;
 }
 
 const char *ledger_kernel_name(void) {

@@ -65,19 +65,20 @@ static bool decode(const uint8_t *slot, ledger_head *head) {
            head->synced_size <= head->written_size;
 }
 
-bool ledger_head_load(int file, ledger_head *head) {
-    uint8_t slots[SLOT_BYTES + SLOT_USED_MAX] = {0};
-    if (!ledger_os_read(file, slots, sizeof slots, 0)) {
-        return false;
-    }
+int ledger_head_parse(const uint8_t *bytes, ledger_head *head) {
     ledger_head other;
-    bool first = decode(slots, head);
-    bool second = decode(slots + SLOT_BYTES, &other);
+    bool first = decode(bytes, head);
+    bool second = decode(bytes + SLOT_BYTES, &other);
     if (second && (!first || other.generation > head->generation)) {
         *head = other;
     }
     head->valid_slots = (uint32_t)first + (uint32_t)second;
-    return first || second;
+    return first || second ? LEDGER_OK : LEDGER_CORRUPT;
+}
+
+bool ledger_head_load(int file, ledger_head *head) {
+    uint8_t slots[SLOT_BYTES + SLOT_USED_MAX];
+    return ledger_os_read(file, slots, sizeof slots, 0) && ledger_head_parse(slots, head) == LEDGER_OK;
 }
 
 bool ledger_head_put(ledger_core *core, ledger_head *head) {

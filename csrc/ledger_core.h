@@ -301,7 +301,10 @@ int ledger_core_join(ledger_core *core);
 /* What is acknowledged, and where, as HEAD says it. Takes no lock. LEDGER_CORRUPT: no valid slot. */
 int ledger_core_head(ledger_core *core, ledger_head *head);
 
-/* Under byte 0: the same. */
+/* The same from the 8192 bytes of a HEAD file. */
+int ledger_head_parse(const uint8_t *bytes, ledger_head *head);
+
+/* Under byte 0: as join. */
 int ledger_core_join_locked(ledger_core *core);
 
 /* For recovery, seal, sign: kernel lock on a byte, waiting at most timeout_ns (LEDGER_WAITING: not had). */

@@ -62,7 +62,8 @@ static uint64_t next_bytes(const ledger_core *core, uint64_t batch_bytes) {
 static int build(ledger_core *core, uint64_t segno, uint64_t bytes, bool locked) {
     char name[NAME_BYTES], building[NAME_BYTES];
     ledger_active_name(name, segno);
-    snprintf(building, sizeof building, "%" PRIu64 ".%ld.tmp", segno, (long)core->pid);
+    /* A roll may have to build while this process also prepares: two names. */
+    snprintf(building, sizeof building, "%" PRIu64 ".%s.%ld.tmp", segno, locked ? "roll" : "prepare", (long)core->pid);
     ledger_os.unlinkat(core->active_folder, building, 0); /* of an earlier process with our pid, dead by now */
     int status = ledger_active_create(core->active_folder, building, bytes);
     if (status != LEDGER_OK) {

@@ -4,8 +4,8 @@
  * Padding   0x80, zeros, the size in bits as 8 big-endian bytes: FIPS 180-4 section 5.1.1
  * Lanes     lanes 0 .. lane_count-1 hold work. Four together take the time of two, so two or fewer go one by one
  * Parts     1 dispatch · 2 one message · 3 a stream · 4 equal sizes: fixed, nodes, salts · 5 commitments
- * Owns      nothing; no allocation, at most 3 KiB of stack
- * See       docs/format.md "Entry"; RFC 6962 section 2.1; tests/unit/test_kernels.py */
+ * Owns      nothing; no allocation, at most 4 KiB of stack
+ * See       docs/format.md "Entry"; RFC 6962 section 2.1; tests/unit/test_kernels.py, test_core_internals.py */
 #include "sha256.h"
 
 #include <string.h>
@@ -190,8 +190,8 @@ typedef struct {
 typedef struct {
     ledger_sha256_state state;
     run runs[3];
-    size_t current;  /* which run */
-    uint8_t *hash;   /* where the result goes */
+    size_t current;          /* which run */
+    uint8_t *hash;           /* where the result goes */
     uint8_t head[9 * BLOCK]; /* the first block; or, of a short message, everything */
     uint8_t tail[PAIR_BUFFER];
 } lane;

@@ -34,7 +34,7 @@ from ledger.encoding.segment import (
     node_position,
 )
 from ledger.errors import CorruptionError, EnvironmentFailure
-from ledger.storage.sealed_check import Border, SegmentFacts, check_segment
+from ledger.storage.sealed_check import Border, SegmentFacts, check_segment, set_chain
 from ledger.types import ENTRY_BYTES
 
 __all__ = ["Block", "Border", "SealedSegment", "SegmentFacts"]
@@ -72,7 +72,7 @@ class Block:
 
 
 class SealedSegment:
-    """One sealed file, open for reading. Any number of threads; close it when none reads any more."""
+    """One sealed file, open for reading. Any number of threads; close it when none reads."""
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ class SealedSegment:
         footer = Footer.decode(data, self.segno, offset)
         header = SealedHeader.decode(self.section("header", footer), self.segno)
         if header != SealedHeader(footer.fingerprint, footer.segno, footer.base):
-            raise corrupt(self.segno, "header", "it names another segment than the footer", offset=0)
+            raise corrupt(self.segno, "header", "it and the footer name two segments", offset=0)
         if fingerprint is not None and footer.fingerprint != fingerprint:
             what = f"it belongs to the ledger {footer.fingerprint.hex()}"
             raise corrupt(self.segno, "header", what, offset=0)
@@ -153,8 +153,8 @@ class SealedSegment:
     # ---- bytes ----------------------------------------------------------------------------------
 
     def read(self, offset: int, length: int, region: str) -> bytes:
-        """`length` bytes of the file at `offset`. Raises `EnvironmentFailure` when the system cannot
-        read them, `CorruptionError` when the file has become shorter."""
+        """`length` bytes of the file at `offset`. Raises `EnvironmentFailure` when the system does
+        not give them, `CorruptionError` when the file has become shorter."""
         parts: list[bytes] = []
         begin, end = offset, offset + length
         while begin < end:
@@ -172,7 +172,7 @@ class SealedSegment:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def section(self, name: str, footer: Footer | None = None) -> bytes:
-        """A whole section, checked against the hash that the footer names. For all but the blocks."""
+        """A whole section, checked against the hash that the footer names; not for the blocks."""
         section = (footer or self.footer).section(name)
         data = self.read(section.offset, section.length, name)
         if hashlib.sha256(data).digest() != section.digest:
@@ -361,7 +361,7 @@ def _open(path: Path) -> int:
     try:  # O_NONBLOCK: opening a pipe in place of the file must not wait
         return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
-        hint = "; it is a symbolic link, which is never followed" if error.errno == errno.ELOOP else ""
+        hint = "; symbolic links are not followed" if error.errno == errno.ELOOP else ""
         raise EnvironmentFailure(f"sealed file {path} cannot be opened ({error}){hint}") from error
 
 

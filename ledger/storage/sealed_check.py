@@ -75,6 +75,7 @@ class _Chunk:
     end: int
     frames: bytes
     leaves: bytes
+    time_before: int
     link: bytes
     time: int
     event_count: int
@@ -91,8 +92,8 @@ def check_segment(
     """Check every byte of the file against its payloads and the border before it.
 
     `on_progress` gets the number of entries done, in this thread, about every 2 MiB. Raises
-    `CorruptionError` naming the part or the block, its entries and the first bad one if it is found;
-    whatever the callback raises ends the check. Reads the file once; cost: 0.5 us an entry and
+    `CorruptionError` naming the part or the block, its entries and the first bad one if found; what
+    the callback raises ends the check. Reads the file once; cost: 0.5 us an entry and
     thread; memory: some 6 MiB a thread."""
     check = _Check(segment, before)
     check.start()
@@ -170,7 +171,8 @@ class _Check:
         chain: Any = ffi.new("ledger_chain *")
         time = self._before.time if begin == 0 else self._time_before(begin)
         set_chain(chain, self._footer.fingerprint, first, time, table.link(begin))
-        leaves, facts = bytearray((table.first[end] - first) * 32), ffi.new("ledger_blocks_facts *")
+        facts: Any = ffi.new("ledger_blocks_facts *")
+        leaves = bytearray((table.first[end] - first) * 32)
         status = lib.ledger_blocks_check(
             raw,
             len(raw),
@@ -184,7 +186,7 @@ class _Check:
         if status != lib.LEDGER_OK:
             raise self._bad_entry(begin, facts)
         return _Chunk(
-            *(begin, end, frames, bytes(leaves), bytes(chain.link), int(chain.time)),
+            *(begin, end, frames, bytes(leaves), time, bytes(chain.link), int(chain.time)),
             *(int(facts.event_count), int(facts.time_min), int(facts.time_max)),
         )
 
@@ -201,8 +203,8 @@ class _Check:
         return frames, raw
 
     def _time_before(self, block: int) -> int:
-        """The time of the last entry before a block: the flag of its first entry depends on it. What
-        is read for it here is checked with the chunk that it belongs to; `add` compares."""
+        """The time of the last entry before a block: the flag of its first entry depends on it. The
+        chunk that holds that entry proves it, and `add` compares."""
         return self._segment.row(self._segment.table.first[block] - 1).time
 
     def _bad_entry(self, begin: int, facts: Any) -> CorruptionError:
@@ -215,7 +217,7 @@ class _Check:
     def add(self, chunk: _Chunk) -> None:
         """Take the next chunk in order into what all of them give together."""
         table = self._segment.table
-        if table.link(chunk.begin) != self._link:
+        if table.link(chunk.begin) != self._link or chunk.time_before != self._time:
             raise self._segment.bad_block(chunk.begin, _FAULTS[lib.LEDGER_BLOCK_LINK])
         lib.ledger_range_push(self._leaves, chunk.leaves, len(chunk.leaves) // 32)
         self._blocks_hash.update(chunk.frames)

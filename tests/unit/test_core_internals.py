@@ -1,6 +1,7 @@
 """What csrc/ keeps to itself below its API: SHA-256 in blocks and streams (sha256.h), and bytes.h.
 
-The extension does not export these, so they are compiled once more, with a few lines that reach the inline ones."""
+The extension does not export these, so they are compiled once more, with a few lines that reach
+the inline ones."""
 
 from __future__ import annotations
 
@@ -17,23 +18,21 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 CSRC = Path(__file__).parents[2] / "csrc"
-SOURCES = (
-    "cpu.c",
-    "crc32c.c",
-    "sha256.c",
-    "sha256_portable.c",
-    "sha256_shani.c",
-    "sha256_shani4.c",
-)
+SOURCES = [CSRC / "cpu.c", CSRC / "crc32c.c", *sorted(CSRC.glob("sha256*.c"))]
 U64 = st.integers(0, 2**64 - 1)
 
 DECLARATIONS = """
 typedef struct { uint32_t h[8]; } ledger_sha256_state;
-typedef struct { ledger_sha256_state state; uint64_t size; uint8_t block[64]; } ledger_sha256_stream;
+typedef struct {
+    ledger_sha256_state state;
+    uint64_t size;
+    uint8_t block[64];
+} ledger_sha256_stream;
 int ledger_kernel_select(const char *name);
 void ledger_sha256_start(ledger_sha256_state *state);
 void ledger_sha256_blocks(ledger_sha256_state *state, const uint8_t *blocks, size_t block_count);
-void ledger_sha256_blocks4(ledger_sha256_state *const *states, const uint8_t *const *blocks, size_t block_count);
+void ledger_sha256_blocks4(ledger_sha256_state *const *states, const uint8_t *const *blocks,
+                           size_t block_count);
 void ledger_sha256_emit(const ledger_sha256_state *state, uint8_t *hash);
 void ledger_sha256_stream_start(ledger_sha256_stream *stream);
 void ledger_sha256_stream_add(ledger_sha256_stream *stream, const uint8_t *data, size_t size);
@@ -68,7 +67,7 @@ def internals(tmp_path_factory: pytest.TempPathFactory) -> tuple[FFI, Any]:
     (folder / "reach.c").write_text(REACH)
     compiler = shlex.split(sysconfig.get_config_var("CC") or "cc")
     flags = ["-std=c11", "-O2", "-shared", "-fPIC", f"-I{CSRC}", "-o", str(folder / "internals.so")]
-    sources = [str(CSRC / name) for name in SOURCES] + [str(folder / "reach.c")]
+    sources = [*map(str, SOURCES), str(folder / "reach.c")]
     subprocess.run([*compiler, *flags, *sources], check=True)
     ffi = FFI()
     ffi.cdef(DECLARATIONS)
@@ -95,7 +94,7 @@ def test_stream_in_pieces(internals: tuple[FFI, Any], sizes: list[int]) -> None:
 @pytest.mark.parametrize("name", [b"auto", b"portable"])
 @pytest.mark.parametrize("block_count", [0, 1, 2, 33])
 def test_four_streams_of_blocks(internals: tuple[FFI, Any], name: bytes, block_count: int) -> None:
-    """Four streams in one call are four calls of one stream, from whatever states they start, at any alignment."""
+    """Four streams in one call are four calls of one, from any states, at any alignment."""
     ffi, lib = internals
     assert lib.ledger_kernel_select(name) == 0
     data = bytes((i * i >> 3) & 255 for i in range(4 * (64 * block_count + 64)))

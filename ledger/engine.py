@@ -1,0 +1,459 @@
+"""class Ledger: opens the parts and delegates. The public API of a ledger in this process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import msgpack
+
+from ledger._native import ffi, lib
+from ledger.encoding import event as events
+from ledger.errors import ClosedError, EnvironmentFailure, EventError, NoKeyError, UsageError
+from ledger.merkle import tree
+from ledger.storage import sealer
+from ledger.storage.create import create as create_ledger
+from ledger.storage.create import read_identity
+from ledger.storage.paths import Paths
+from ledger.storage.recover import Finding
+from ledger.storage.store import Item, Store
+from ledger.storage.writer import HINT_CLOCK, HINT_PREPARE, HINT_ROLLED, LOCK_SEAL, LOCK_SIGN, Writer
+from ledger.types import Limits, Receipt, Receipts
+from ledger.upkeep import Upkeep
+
+if TYPE_CHECKING:
+    from ledger.proofs.verification import VerifyReport
+    from ledger.stream import PendingAppend, Stream
+
+__all__ = ["Ledger"]
+
+Event = Mapping[str, Any]
+
+
+class Ledger:
+    """A ledger at `path`: created if it is not there (unless `create=False`), else opened. Context manager.
+
+    Several processes and threads may have the same ledger open and append at once. `readonly=True` takes no lock
+    and writes nothing. `salvage=True` opens a damaged ledger read-only and serves what verifies. `name` is the
+    first part of the origin of a new ledger. `signer`: a `ledger.note.NoteSigner`; by default the key that
+    `sealedger init` made for this origin. `sync="interval:20ms"` gathers appends and commits once a tick; every
+    append still returns when durable. Limits count for a new ledger.
+
+    Raises `CorruptionError` (nothing changed), `CopiedLedgerError`, `EnvironmentFailure`, `UsageError`."""
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        create: bool = True,
+        readonly: bool = False,
+        salvage: bool = False,
+        name: str | None = None,
+        signer: Any = None,
+        sync: str = "commit",
+        segment_bytes_max: int = 64 << 20,
+        segment_entries_max: int = 1_000_000,
+        segment_age_max_s: float = 3600,
+        event_bytes_max: int = 16 << 20,
+    ) -> None:
+        self.path = Path(path)
+        self.paths = Paths(self.path.absolute())
+        self.readonly = readonly or salvage
+        self.last_committed: Receipt | None = None
+        self._signer = signer
+        self._closed = False
+        self._stream: Stream | None = None
+        self._owed: list[Finding] = []
+        limits = Limits(segment_bytes_max, segment_entries_max, segment_age_max_s, event_bytes_max)
+        _check_limits(limits)
+        interval_ns = _interval_ns(sync)
+        try:
+            self.identity = read_identity(self.paths)
+        except FileNotFoundError:
+            if self.readonly or not create:
+                raise EnvironmentFailure(f"there is no ledger at {self.path}; nothing was made") from None
+            keys = () if signer is None else (signer.vkey,)
+            self.identity = create_ledger(
+                self.paths, name=name or self.path.name or "ledger", limits=limits, keys=keys
+            )
+        self._writer: Writer | None = None
+        if not self.readonly:
+            self._writer = Writer(
+                self.paths, self.identity.fingerprint, interval_ns=interval_ns, on_recovered=self._owed.append
+            )
+        try:
+            self._store = Store(self.paths, self.identity, self._writer, salvage=salvage)
+            self._upkeep = Upkeep(self._do_upkeep)
+            self._pay_notes()
+        except BaseException:
+            if self._writer is not None:
+                self._writer.close()
+            raise
+
+    # ---- identity and state -------------------------------------------------------------------------
+
+    @property
+    def origin(self) -> str:
+        """The name under which checkpoints are signed: `<name>/<16 hex>`."""
+        return self.identity.origin
+
+    @property
+    def fingerprint(self) -> bytes:
+        """F, 32 bytes: pinning it pins id, origin and first keys."""
+        return self.identity.fingerprint
+
+    @property
+    def size(self) -> int:
+        """Entries acknowledged, events and notes, by any process."""
+        return self._open_store().refresh()
+
+    @property
+    def root(self) -> bytes:
+        """RFC 6962 root over all acknowledged entries. Cost: O(log n) node hashes."""
+        return self.root_at(self.size)
+
+    def root_at(self, size: int) -> bytes:
+        """RFC 6962 root of the first `size` entries."""
+        return tree.root(size, self._open_store().node)
+
+    @property
+    def segments(self) -> list[dict[str, Any]]:
+        """Number, base, end and state of each segment."""
+        store = self._open_store()
+        store.refresh()
+        return [
+            {
+                "segno": s.segno,
+                "base": s.base,
+                "end": s.size if hasattr(s, "size") else s.end,
+                "state": "active" if hasattr(s, "size") else "sealed",
+            }
+            for s in store.segments()
+        ]
+
+    def __len__(self) -> int:
+        """Events (kind 0). Cost: O(unsealed entries)."""
+        store = self._open_store()
+        store.refresh()
+        total = 0
+        for segment in store.segments():
+            footer = getattr(segment, "footer", None)
+            if footer is not None:
+                total += footer.event_count
+            else:
+                total += sum(segment.row(i).kind == 0 for i in range(segment.base, segment.size))
+        return total
+
+    # ---- append -------------------------------------------------------------------------------------
+
+    def append(self, event: Event, *, proof: bool = False) -> Receipt:
+        """Append one event. **Durable when it returns**, in the file and in HEAD's acknowledgement.
+
+        Raises `EventError` (with the path in the event; nothing stored), `DiskFullError`, `LockedError` (nothing
+        stored), `DurabilityUnknownError`, `PoisonedError`, `ClosedError`. Threads and processes share syncs.
+        Cost: one write, one sync, shared by all who append meanwhile. An interrupt (KeyboardInterrupt) may come
+        after the commit: `last_committed` and the ledger itself tell."""
+        receipt = self._commit(events.encode(event), 1, packed=False, source=lambda _: event)[0]
+        return receipt
+
+    def append_many(self, batch: Iterable[Event]) -> Receipts:
+        """Append events as one batch: all of them durable when it returns, or none stored. At most 64 MiB."""
+        listed = batch if isinstance(batch, list) else list(batch)
+        if not listed:
+            return Receipts(self.size, 0, b"")
+        return self._commit(events.encode_many(listed), len(listed), packed=True, source=listed.__getitem__)
+
+    def append_packed(self, buffer: bytes | bytearray | memoryview) -> Receipts:
+        """As `append_many`, from one msgpack array of events, checked to be in the exact form. `bytes` are taken
+        as they are; a mutable buffer is copied first."""
+        data = bytes(buffer)
+        count = _array_length(data)
+        if count == 0:
+            return Receipts(self.size, 0, b"")
+        return self._commit(data, count, packed=True, source=None)
+
+    def _commit(
+        self, data: bytes, count: int, *, packed: bool, source: Callable[[int], Event] | None, kind: int = 0
+    ) -> Receipts:
+        writer = self._open_writer()
+        try:
+            receipts, hints = writer.append(data, count, kind=kind, packed=packed)
+        except EventError as error:
+            if source is not None and error.position is not None:
+                position = error.position if packed else None
+                raise events.explain(source(error.position), position=position, cause=error) from None
+            raise
+        self.last_committed = receipts[-1]
+        if hints or self._owed:
+            self._heed(hints)
+        return receipts
+
+    def _append_note(self, note: dict[str, Any]) -> Receipt:
+        receipts, hints = self._open_writer().append(msgpack.packb(note), 1, kind=1)
+        if hints & (HINT_PREPARE | HINT_ROLLED):
+            self._upkeep.wake()
+        return receipts[0]
+
+    def submit(self, event: Event) -> PendingAppend:
+        """Queue one event and return at once; the future resolves to its `Receipt` when durable. Bounded: with
+        64 MiB queued it waits for room. Events of one thread keep their order, with `append` too."""
+        return self._open_stream().submit(event)
+
+    def _open_stream(self) -> Stream:
+        from ledger.stream import Stream
+
+        writer = self._open_writer()
+        if self._stream is None or self._stream.pid != os.getpid():
+            self._stream = Stream(writer, self._heed)
+        return self._stream
+
+    # ---- read ---------------------------------------------------------------------------------------
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """The event or note at `index` (negative: from the end). `IndexError` outside."""
+        index = self._index(index)
+        payload = self._open_store().payload(index)
+        if index == 0:
+            return _identity_map(payload)
+        return events.unpack(payload)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """The events (kind 0) acknowledged by now, in order."""
+        return (events.unpack(item.payload) for item in self.entries() if item.kind == 0)
+
+    def entries(self, begin: int = 0, end: int | None = None) -> Iterator[Item]:
+        """Entries [begin, end) with index, kind, time and payload bytes; `end` defaults to the size now."""
+        store = self._open_store()
+        return store.items(begin, self.size if end is None else min(end, self.size))
+
+    def payload(self, index: int) -> bytes:
+        """The stored bytes at `index`."""
+        return self._open_store().payload(self._index(index))
+
+    def entry(self, index: int) -> bytes:
+        """The 104 hashed bytes at `index`, rebuilt from what is stored."""
+        return self._open_store().entry(self._index(index))[0]
+
+    def salt(self, index: int) -> bytes:
+        """The 16 bytes that salt the commitment at `index`: give them only to who may see the event."""
+        return self._open_store().entry(self._index(index))[1]
+
+    def _index(self, index: int) -> int:
+        return index + self.size if index < 0 else index
+
+    def tail(
+        self, after: int | None = None, *, follow: bool = False, poll_s: float = 0.05
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
+        """(index, event) of events after index `after` (default: from now on); with `follow`, for ever. Sees each
+        event of any process once, through roll and seal."""
+        at = self.size if after is None else after + 1
+        while True:
+            end = self.size
+            for item in self._open_store().items(at, end):
+                if item.kind == 0:
+                    yield item.index, events.unpack(item.payload)
+            at = max(at, end)
+            if not follow:
+                return
+            time.sleep(poll_s)
+
+    # ---- proofs -------------------------------------------------------------------------------------
+
+    def checkpoint(self) -> str:
+        """Sign the acknowledged size and root: a C2SP checkpoint, stored in checkpoints/ and durable.
+
+        Refused (`MismatchError`) when it would not extend the newest checkpoint, on disk or in the signer's
+        state. `NoKeyError` says how to make a key. One process signs at a time."""
+        from ledger.proofs import checkpoints
+
+        signer = self.signer()
+        with self._open_writer().locked(LOCK_SIGN):
+            size = self.size
+            return checkpoints.publish(self.paths, self.origin, size, self._open_store().node, signer)
+
+    def signer(self) -> Any:
+        """The signer given at opening, or the key of this origin in the key folder."""
+        if self._signer is None:
+            from ledger.proofs import keys
+
+            self._signer = keys.load(self.origin, self.path)
+        if self._signer is None:
+            raise NoKeyError(
+                f"there is no signing key for {self.origin}: `sealedger init {self.path}` makes one. "
+                "Appends work without; nothing was changed"
+            )
+        return self._signer
+
+    def prove(self, what: Receipt | int, *, at: str | None = None) -> str:
+        """A `.tlog-proof` of one entry against the checkpoint `at` (default: the newest that covers it, else a
+        new one). Its `extra` line is base64(entry ‖ salt). O(log n)."""
+        from ledger.proofs import prover
+
+        index = self._index(what) if isinstance(what, int) else what.index
+        return prover.prove(self._open_store(), self.paths, index, at, self.checkpoint)
+
+    def prove_consistency(self, old: int, new: int | None = None) -> list[bytes]:
+        """The hashes that show the tree of `old` entries to be a prefix of that of `new` (RFC 9162 §2.1.4.1)."""
+        return tree.consistency_proof(old, self.size if new is None else new, self._open_store().node)
+
+    def verify(self, level: str = "full", **options: Any) -> VerifyReport:
+        """Verify this ledger; see `ledger.proofs.verification.verify` for options and grades."""
+        from ledger.proofs.verification import verify
+
+        return verify(self.path, level=level, **options)
+
+    # ---- upkeep -------------------------------------------------------------------------------------
+
+    def seal(self) -> int:
+        """Close the active segment and seal all closed ones. A no-op with nothing but notes. Returns how many."""
+        store, writer = self._open_store(), self._open_writer()
+        store.refresh()
+        newest = store.segments()[-1]
+        if any(newest.row(i).kind == 0 for i in range(newest.base, getattr(newest, "size", newest.base))):
+            writer.roll()
+        return self._seal_closed()
+
+    def _seal_closed(self) -> int:
+        with self._open_writer().locked(LOCK_SEAL):
+            return sealer.seal_closed(self._open_store(), self._append_note)
+
+    def _heed(self, hints: int) -> None:
+        if hints & HINT_CLOCK:
+            now = time.time_ns()
+            self._append_note({"note": "clock", "wall_ns": now, "boot_ns": time.clock_gettime_ns(time.CLOCK_BOOTTIME)})
+        if hints & (HINT_PREPARE | HINT_ROLLED):
+            self._upkeep.wake()
+        if self._owed:
+            self._pay_notes()
+
+    def _do_upkeep(self) -> None:
+        """In the background: the next active file, and the backlog of seals."""
+        writer = self._writer
+        if writer is None or self._closed:
+            return
+        writer.prepare()
+        self._seal_closed()
+
+    def _pay_notes(self) -> None:
+        """Write the "recovered" note that each quarantined tail is owed [REC-3]."""
+        if self._writer is None:
+            return
+        self._owed.clear()
+        found = self.paths.list_quarantine().found
+        noted = {name[:3] for name in found if name.noted}
+        for name in found:
+            if name.noted or name[:3] in noted:
+                continue
+            path = self.paths.quarantine(name.segno, name.offset, name.digest8)
+            data = path.read_bytes()
+            self._append_note(
+                {
+                    "note": "recovered",
+                    "segno": name.segno,
+                    "offset": name.offset,
+                    "length": len(data),
+                    "sha256": events_sha256(data),
+                }
+            )
+            with contextlib.suppress(FileExistsError):
+                os.link(path, self.paths.quarantine(name.segno, name.offset, name.digest8, noted=True))
+
+    def stats(self) -> dict[str, Any]:
+        """Figures of this handle and what is degraded."""
+        store = self._open_store()
+        result: dict[str, Any] = {
+            "size": self.size,
+            "segments": len(store.segments()),
+            "degraded": list(store.degraded),
+            "upkeep_error": self._upkeep.error,
+        }
+        if self._writer is not None:
+            stats = ffi.new("ledger_core_stats *")
+            lib.ledger_core_read_stats(self._writer.usable(), stats)
+            names = ("groups", "events", "syncs", "syncs_shared", "rolls", "lock_waits")
+            result.update({name: int(getattr(stats, name)) for name in names})
+        return result
+
+    # ---- closing ------------------------------------------------------------------------------------
+
+    def _open_store(self) -> Store:
+        if self._closed:
+            raise ClosedError(f"{self.path} is closed; what was acknowledged is safe")
+        return self._store
+
+    def _open_writer(self) -> Writer:
+        if self._closed:
+            raise ClosedError(f"{self.path} is closed; what was acknowledged is safe")
+        if self._writer is None:
+            raise UsageError(f"{self.path} is open for reading only; nothing was written")
+        return self._writer
+
+    def close(self) -> None:
+        """Commit what was submitted, finish upkeep, close. Raises if a sync had failed. Idempotent."""
+        if self._closed:
+            return
+        self._upkeep.stop()
+        try:
+            if self._stream is not None:
+                self._stream.drain()
+        finally:
+            self._closed = True
+            self._store.close()
+            if self._writer is not None:
+                self._writer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def events_sha256(data: bytes) -> bytes:
+    import hashlib
+
+    return hashlib.sha256(data).digest()
+
+
+def _identity_map(payload: bytes) -> dict[str, Any]:
+    result: dict[str, Any] = msgpack.unpackb(payload[8:-32])
+    return result
+
+
+def _array_length(data: bytes) -> int:
+    """The element count of a msgpack array in its shortest form."""
+    if data[:1] and 0x90 <= data[0] <= 0x9F:
+        return data[0] - 0x90
+    if data[:1] == b"\xdc" and len(data) >= 3 and int.from_bytes(data[1:3]) > 15:
+        return int.from_bytes(data[1:3])
+    if data[:1] == b"\xdd" and len(data) >= 5 and int.from_bytes(data[1:5]) > 65535:
+        return int.from_bytes(data[1:5])
+    raise UsageError("append_packed takes one msgpack array of events, its length in the shortest form")
+
+
+def _interval_ns(sync: str) -> int:
+    if sync == "commit":
+        return 0
+    kind, _, value = sync.partition(":")
+    for unit, scale in (("ms", 1_000_000), ("us", 1_000), ("s", 1_000_000_000)):
+        number = value.removesuffix(unit)
+        if kind == "interval" and value.endswith(unit) and number.isdecimal() and 0 < int(number) * scale <= 10**10:
+            return int(number) * scale
+    raise UsageError(f"sync is 'commit' or 'interval:<number><us|ms|s>', at most 10 s; not {sync!r}")
+
+
+def _check_limits(limits: Limits) -> None:
+    if not 1 << 16 <= limits.segment_bytes_max <= 1 << 30:
+        raise UsageError("segment_bytes_max is between 64 KiB and 1 GiB")
+    if not 1 <= limits.segment_entries_max <= 100_000_000 or limits.segment_age_max_s <= 0:
+        raise UsageError("segment_entries_max is between 1 and 100,000,000, segment_age_max_s above 0")
+    if not 1 <= limits.event_bytes_max <= 64 << 20:
+        raise UsageError("event_bytes_max is between 1 byte and 64 MiB")
