@@ -52,7 +52,7 @@ TIME_END = 1 << 63
 
 
 class Signer(Protocol):
-    """Who signs notes: here, in an agent, or on another host, which may refuse by raising."""
+    """Who signs notes: a key in memory, or a device or another host, which refuses by raising."""
 
     @property
     def key(self) -> VerifierKey:
@@ -81,7 +81,7 @@ class NoteSigner:
         self._private_key = private_key
         public_key = private_key.public_key().public_bytes_raw()
         try:
-            self.key = parse_vkey(format_vkey(verify.make_key(name, self._type, public_key)))
+            self.key = verify.make_key(name, self._type, public_key)
         except VerificationError as error:
             raise UsageError(f"cannot make a key: {error}") from None
 
@@ -158,20 +158,19 @@ def _signature_line(key: VerifierKey, signature: bytes) -> str:
 def sign_note(text: str, signers: Sequence[Signer]) -> str:
     """The signed note over `text`, which ends with a newline: one line for each signer, in order.
 
-    What comes back was verified: a signer that answers with anything but its signature over this
-    text is a MismatchError. UsageError when the text cannot be that of a note."""
-    lines = [_signature_line(signer.key, signer.sign(text.encode())) for signer in signers]
-    note = f"{text}\n{''.join(lines)}"
-    try:
-        found, signed = verify_note(note, [signer.key for signer in signers])
-    except verify.MismatchError:
-        raise
+    UsageError, before anyone is asked to sign, when the text cannot be that of a note. What comes
+    back was verified: a signer that answers with another signature is a MismatchError."""
+    keys = [signer.key for signer in signers]
+    blank = "".join(_signature_line(key, bytes(64)) for key in keys)
+    try:  # would it read back, once there are signatures where the zeros are?
+        found, lines = parse_note(f"{text}\n{blank}")
     except VerificationError as error:
         raise UsageError(f"this text cannot be signed: {error}") from None
-    if found != text or len(signed) != len(signers):
-        raise UsageError(
-            "this text cannot be signed: it does not end with one newline, or a key repeats"
-        )
+    if found != text or len(set(lines)) != len(keys):
+        raise UsageError("this text cannot be signed: no newline at its end, or a key twice")
+    signed = (_signature_line(signer.key, signer.sign(text.encode())) for signer in signers)
+    note = f"{text}\n{''.join(signed)}"
+    verify_note(note, keys)
     return note
 
 
