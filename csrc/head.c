@@ -76,6 +76,17 @@ int ledger_head_parse(const uint8_t *bytes, ledger_head *head) {
     return first || second ? LEDGER_OK : LEDGER_CORRUPT;
 }
 
+int ledger_head_format(const ledger_head *head, uint8_t slot[4096]) {
+    ledger_head back;
+    memset(slot, 0, SLOT_BYTES);
+    encode(head, slot);
+    if (decode(slot, &back)) {
+        return LEDGER_OK;
+    }
+    memset(slot, 0, SLOT_BYTES);
+    return LEDGER_CORRUPT;
+}
+
 bool ledger_head_load(int file, ledger_head *head) {
     uint8_t slots[SLOT_BYTES + SLOT_USED_MAX];
     return ledger_os_read(file, slots, sizeof slots, 0) && ledger_head_parse(slots, head) == LEDGER_OK;

@@ -303,6 +303,8 @@ int ledger_core_head(ledger_core *core, ledger_head *head);
 
 /* The same from the 8192 bytes of a HEAD file. */
 int ledger_head_parse(const uint8_t *bytes, ledger_head *head);
+/* One slot of 4096 bytes; LEDGER_CORRUPT, nothing written, unless peaks fit the size written. */
+int ledger_head_format(const ledger_head *head, uint8_t slot[4096]);
 
 /* Under byte 0: as join. */
 int ledger_core_join_locked(ledger_core *core);
@@ -314,7 +316,8 @@ void ledger_core_unlock(ledger_core *core, int byte);
 int ledger_core_publish(ledger_core *core, const ledger_head *head);
 
 /* Appends one event (count 1) or the elements of a msgpack array (count = its length; array header included in
- * data) as one batch, and waits until it is durable. kind 1 is for the ledger's own notes. rows: count x 120 bytes, entry then salt.
+ * data) as one batch, and waits until it is durable. kind 1 is for the
+ * ledger's own notes; 2 means events, the last of them a note. rows: count x 120 bytes, entry then salt.
  * LEDGER_WAITING, LEDGER_RECOVER: the request stays queued; run signal handlers, or recovery, then go on with
  * ledger_append_wait. rows is not touched until a call returns OK. On any other status nothing of it is stored, except LEDGER_UNKNOWN.
  * LEDGER_BAD_EVENT: outcome->base is the position in the batch, ->time the offset, ->count the reason. */

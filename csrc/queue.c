@@ -15,7 +15,7 @@
 #include "bytes.h"
 #include "core.h"
 
-enum { RECEIPT_BYTES = 120 };
+enum { RECEIPT_BYTES = 120, LAST_IS_NOTE = 2 };
 
 static const uint64_t WAIT_SLICE_NS = 100000000;
 
@@ -74,7 +74,8 @@ static int fill(ledger_core *core, ledger_request *request, const uint8_t *data,
             *outcome = (ledger_outcome){.base = i, .count = bytes};
             return LEDGER_TOO_LARGE;
         }
-        ledger_request_add(request, data + at, bytes, kind);
+        int is_note = kind == LAST_IS_NOTE ? i + 1 == count : kind;
+        ledger_request_add(request, data + at, bytes, is_note);
         at += bytes;
     }
     return at == size ? LEDGER_OK : LEDGER_USAGE;

@@ -200,6 +200,14 @@ class Ledger:
             self._upkeep.wake()
         return receipts[0]
 
+    def append_imported(self, payloads: list[bytes], note: dict[str, Any] | None) -> Receipts:
+        """For `sealedger import`: packed events and a note of how far the import came, in one batch, so that
+        neither is there without the other. Durable when it returns."""
+        if note is None:
+            return self.append_packed(_packed_array(payloads))
+        array = _packed_array([*payloads, msgpack.packb(note)])
+        return self._commit(array, len(payloads) + 1, packed=True, source=None, kind=2)
+
     def submit(self, event: Event) -> PendingAppend:
         """Queue one event and return at once; the future resolves to its `Receipt` when durable. Bounded: with
         64 MiB queued it waits for room. Events of one thread keep their order, with `append` too."""
@@ -421,6 +429,17 @@ def events_sha256(data: bytes) -> bytes:
     import hashlib
 
     return hashlib.sha256(data).digest()
+
+
+def _packed_array(payloads: list[bytes]) -> bytes:
+    count = len(payloads)
+    if count < 16:
+        front = bytes([0x90 + count])
+    elif count < 65536:
+        front = b"\xdc" + count.to_bytes(2)
+    else:
+        front = b"\xdd" + count.to_bytes(4)
+    return front + b"".join(payloads)
 
 
 def _identity_map(payload: bytes) -> dict[str, Any]:

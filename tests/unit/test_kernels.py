@@ -344,7 +344,7 @@ def test_every_status_has_its_own_words() -> None:
     numbers = sorted(enum.values())
     assert numbers == list(range(len(enum)))
     for name, number in enum.items():
-        assert name == "LEDGER_" + ffi.string(lib.ledger_status_name(number)).decode()
+        assert ffi.string(lib.ledger_status_name(number)) == name.removeprefix("LEDGER_").encode()
     assert len({ffi.string(lib.ledger_status_text(number)) for number in numbers}) == len(numbers)
     for number in (-1, len(numbers), 2**31 - 1, -(2**31)):
         assert ffi.string(lib.ledger_status_name(number)) == b"?"
