@@ -17,9 +17,7 @@ faults = os.environ.get("LEDGER_FAULTS") == "1"
 header = (folder / "ledger_core.h").read_text()
 declarations = header.split("/* cffi: begin */")[1].split("/* cffi: end */")[0]
 if not faults:
-    declarations = re.sub(
-        r"/\* faults: begin \*/.*?/\* faults: end \*/", "", declarations, flags=re.S
-    )
+    declarations = re.sub(r"/\* faults: begin \*/.*?/\* faults: end \*/", "", declarations, flags=re.S)
 
 sources = sorted(p for p in folder.glob("*.c") if faults or p.name != "os_fault.c")
 macros = [("_GNU_SOURCE", "1")] + ([("LEDGER_FAULTS", "1")] if faults else [])

@@ -1,7 +1,7 @@
 """sealedger: an embedded append-only ledger for tamper-evident audit trails.
 
-    with Ledger("./audit") as log:
-        receipt = log.append({"event_type": "user.login", "actor_id": "u1"})   # durable on return
+with Ledger("./audit") as log:
+    receipt = log.append({"event_type": "user.login", "actor_id": "u1"})   # durable on return
 """
 
 from __future__ import annotations

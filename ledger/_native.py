@@ -74,9 +74,7 @@ def crc32c(data: Buffer, crc: int = 0) -> int:
 def event_fault(payload: Buffer) -> tuple[int, int] | None:
     """None when `payload` is one event in the exact form (docs/format.md §1), else (reason, offset)."""
     reason, offset = ffi.new("int *"), ffi.new("uint64_t *")
-    status = lib.ledger_event_check(
-        ffi.from_buffer("uint8_t[]", payload), len(payload), reason, offset
-    )
+    status = lib.ledger_event_check(ffi.from_buffer("uint8_t[]", payload), len(payload), reason, offset)
     if status == lib.LEDGER_OK:
         return None
     if status != lib.LEDGER_BAD_EVENT:

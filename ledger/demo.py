@@ -141,9 +141,7 @@ def _verify(console: Console, log: Ledger, vkey: str, figures: dict[str, Any]) -
     figures["verify_per_s"] = report.coverage["checked"] / report.seconds
 
 
-def _prove(
-    console: Console, home: Path, log: Ledger, index: int, note: str, vkey: str, fingerprint: bytes
-) -> None:
+def _prove(console: Console, home: Path, log: Ledger, index: int, note: str, vkey: str, fingerprint: bytes) -> None:
     stranger = home / "stranger"
     stranger.mkdir()
     (stranger / "event.tlog-proof").write_text(log.prove(index, at=note))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
-
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -18,6 +18,7 @@ from ledger.encoding import event as events
 from ledger.errors import ClosedError, EnvironmentFailure, EventError, NoKeyError, UsageError
 from ledger.merkle import tree
 from ledger.storage import sealer
+from ledger.storage.active import ActiveSegment
 from ledger.storage.create import create as create_ledger
 from ledger.storage.create import read_identity
 from ledger.storage.paths import Paths
@@ -79,9 +80,7 @@ class Ledger:
             if self.readonly or not create:
                 raise EnvironmentFailure(f"there is no ledger at {self.path}; nothing was made") from None
             keys = () if signer is None else (signer.vkey,)
-            self.identity = create_ledger(
-                self.paths, name=name or self.path.name or "ledger", limits=limits, keys=keys
-            )
+            self.identity = create_ledger(self.paths, name=name or self.path.name or "ledger", limits=limits, keys=keys)
         self._writer: Writer | None = None
         if not self.readonly:
             self._writer = Writer(
@@ -131,8 +130,8 @@ class Ledger:
             {
                 "segno": s.segno,
                 "base": s.base,
-                "end": s.size if hasattr(s, "size") else s.end,
-                "state": "active" if hasattr(s, "size") else "sealed",
+                "end": s.size if isinstance(s, ActiveSegment) else s.end,
+                "state": "active" if isinstance(s, ActiveSegment) else "sealed",
             }
             for s in store.segments()
         ]
@@ -143,24 +142,22 @@ class Ledger:
         store.refresh()
         total = 0
         for segment in store.segments():
-            footer = getattr(segment, "footer", None)
-            if footer is not None:
-                total += footer.event_count
-            else:
+            if isinstance(segment, ActiveSegment):
                 total += sum(segment.row(i).kind == 0 for i in range(segment.base, segment.size))
+            else:
+                total += segment.footer.event_count
         return total
 
     # ---- append -------------------------------------------------------------------------------------
 
-    def append(self, event: Event, *, proof: bool = False) -> Receipt:
+    def append(self, event: Event) -> Receipt:
         """Append one event. **Durable when it returns**, in the file and in HEAD's acknowledgement.
 
         Raises `EventError` (with the path in the event; nothing stored), `DiskFullError`, `LockedError` (nothing
         stored), `DurabilityUnknownError`, `PoisonedError`, `ClosedError`. Threads and processes share syncs.
         Cost: one write, one sync, shared by all who append meanwhile. An interrupt (KeyboardInterrupt) may come
         after the commit: `last_committed` and the ledger itself tell."""
-        receipt = self._commit(events.encode(event), 1, packed=False, source=lambda _: event)[0]
-        return receipt
+        return self._commit(events.encode(event), 1, packed=False, source=lambda _: event)[0]
 
     def append_many(self, batch: Iterable[Event]) -> Receipts:
         """Append events as one batch: all of them durable when it returns, or none stored. At most 64 MiB."""
@@ -323,7 +320,7 @@ class Ledger:
         store, writer = self._open_store(), self._open_writer()
         store.refresh()
         newest = store.segments()[-1]
-        if any(newest.row(i).kind == 0 for i in range(newest.base, getattr(newest, "size", newest.base))):
+        if isinstance(newest, ActiveSegment) and any(newest.row(i).kind == 0 for i in range(newest.base, newest.size)):
             writer.roll()
         return self._seal_closed()
 
@@ -366,7 +363,7 @@ class Ledger:
                     "segno": name.segno,
                     "offset": name.offset,
                     "length": len(data),
-                    "sha256": events_sha256(data),
+                    "sha256": hashlib.sha256(data).digest(),
                 }
             )
             with contextlib.suppress(FileExistsError):
@@ -423,12 +420,6 @@ class Ledger:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def events_sha256(data: bytes) -> bytes:
-    import hashlib
-
-    return hashlib.sha256(data).digest()
 
 
 def _packed_array(payloads: list[bytes]) -> bytes:

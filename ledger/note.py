@@ -74,9 +74,7 @@ class NoteSigner:
 
         if isinstance(private_key, bytes):
             if len(private_key) != SEED_BYTES:
-                raise UsageError(
-                    f"the seed of a key has {SEED_BYTES} bytes, not {len(private_key)}"
-                )
+                raise UsageError(f"the seed of a key has {SEED_BYTES} bytes, not {len(private_key)}")
             private_key = Ed25519PrivateKey.from_private_bytes(private_key)
         self._private_key = private_key
         public_key = private_key.public_key().public_bytes_raw()
@@ -185,9 +183,7 @@ def checkpoint_text(checkpoint: Checkpoint) -> str:
     except VerificationError as error:
         raise UsageError(f"not a checkpoint: {error}") from None
     if not same:
-        raise UsageError(
-            f"the origin or an extension line of a checkpoint holds a newline: {text!r}"
-        )
+        raise UsageError(f"the origin or an extension line of a checkpoint holds a newline: {text!r}")
     return text
 
 

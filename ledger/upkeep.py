@@ -31,11 +31,12 @@ class Upkeep:
             self._thread.start()
 
     def _run(self) -> None:
-        while not self._stopping:
+        while True:
             self._wanted.wait()
             self._wanted.clear()
-            if self._stopping:
-                return
+            with self._lock:
+                if self._stopping:
+                    return
             try:
                 self._work()
                 self.error = None

@@ -13,7 +13,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, chain, pairwise
-from typing import Final
+from typing import Any, Final
 
 import zstandard
 
@@ -159,14 +159,16 @@ def _segments(sizes: Iterable[int]) -> bytes:
     return array("Q", chain.from_iterable(zip(offsets, lengths, strict=False))).tobytes()
 
 
-def _list(buffers: zstandard.BufferWithSegmentsCollection) -> list[bytes]:
-    return [buffers[i].tobytes() for i in range(len(buffers))]
+def _list(buffers: Any) -> list[bytes]:
+    """The parts of a zstandard collection, without copying them; it has no iterator of its own."""
+    return [buffers[i] for i in range(len(buffers))]
 
 
 class Compressor:
     """Raw blocks to frames, with the dictionary of a segment. One thread at a time."""
 
-    def __init__(self, dictionary: bytes) -> None:
+    def __init__(self, dictionary: bytes, threads: int = 1) -> None:
+        self._threads = threads
         data = _load(dictionary)
         if data is not None:
             data.precompute_compress(level=_ZSTD_LEVEL)
@@ -177,7 +179,7 @@ class Compressor:
     def compress(self, raw: Buffer, sizes: Sequence[int]) -> tuple[bytes, array[int]]:
         """The frames of blocks of `sizes` that lie one after the other, joined, and their sizes."""
         buffer = zstandard.BufferWithSegments(raw, _segments(sizes))
-        frames = _list(self._zstd.multi_compress_to_buffer(buffer))
+        frames = _list(self._zstd.multi_compress_to_buffer(buffer, threads=self._threads))
         return b"".join(frames), array("I", map(len, frames))
 
 
@@ -185,9 +187,7 @@ class Decompressor:
     """Frames to raw blocks. One thread at a time; it holds a context of some 200 KiB."""
 
     def __init__(self, dictionary: bytes) -> None:
-        self._zstd = zstandard.ZstdDecompressor(
-            dict_data=_load(dictionary), max_window_size=WINDOW_BYTES_MAX
-        )
+        self._zstd = zstandard.ZstdDecompressor(dict_data=_load(dictionary), max_window_size=WINDOW_BYTES_MAX)
         self._fault = ffi.new("uint64_t *")
 
     def decompress(self, frames: bytes, table: BlockTable, begin: int, end: int) -> bytes:
@@ -213,14 +213,10 @@ class Decompressor:
         offset = table.offset[begin : end + 1]
         sizes = (b - a for a, b in pairwise(offset))
         buffer = zstandard.BufferWithSegments(frames, _segments(sizes))
-        blocks = self._zstd.multi_decompress_to_buffer(
-            buffer, decompressed_sizes=table.raw[begin:end].tobytes()
-        )
+        blocks = self._zstd.multi_decompress_to_buffer(buffer, decompressed_sizes=table.raw[begin:end].tobytes())
         return b"".join(_list(blocks))
 
-    def _first_fault(
-        self, frames: bytes, table: BlockTable, begin: int, end: int, error: Exception
-    ) -> FrameError:
+    def _first_fault(self, frames: bytes, table: BlockTable, begin: int, end: int, error: Exception) -> FrameError:
         start = table.offset[begin]
         for block in range(begin, end):
             frame = frames[table.offset[block] - start : table.offset[block + 1] - start]

@@ -31,9 +31,7 @@ __all__ = ["LINE_BYTES_MAX", "Line", "dump", "parse", "parse_value", "read"]
 
 LINE_BYTES_MAX = 64 << 20
 _CHUNK_BYTES = 1 << 18
-_ZSTD_INPUT_BYTES = (
-    1 << 10
-)  # a zstd block of a few bytes may stand for 128 KiB: this much may become 32 MiB
+_ZSTD_INPUT_BYTES = 1 << 10  # a zstd block of a few bytes may stand for 128 KiB: this much may become 32 MiB
 
 
 class Line(NamedTuple):
@@ -120,9 +118,7 @@ def _constant(name: str) -> float:
     raise ValueError(f"{name} is not JSON")
 
 
-_decoder = json.JSONDecoder(
-    object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_constant
-)
+_decoder = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_constant)
 
 
 def _shortened(digits: str) -> str:
@@ -255,11 +251,7 @@ def _written(value: Any) -> Any:
     kind = type(value)
     if kind is dict:
         written = {key: _written(child) for key, child in value.items()}
-        return (
-            {"$map": written}
-            if len(written) == 1 and not _RESERVED.isdisjoint(written)
-            else written
-        )
+        return {"$map": written} if len(written) == 1 and not _RESERVED.isdisjoint(written) else written
     if kind is list:
         return [_written(child) for child in value]
     if kind is bytes:

@@ -24,9 +24,7 @@ class _RefusedError(Exception):
     """Carries the path of the first value at fault, and what is wrong with it."""
 
 
-def explain(
-    event: object, *, position: int | None = None, cause: BaseException | None = None
-) -> EventError:
+def explain(event: object, *, position: int | None = None, cause: BaseException | None = None) -> EventError:
     """The error to raise for an event that was refused: which value, by path, and what to do.
 
     `position` is that of the event in its batch, from 0; `cause` speaks if the walk finds

@@ -93,9 +93,7 @@ class SealedHeader:
 
     def encode(self) -> bytes:
         """The 512 bytes."""
-        start = _HEADER.pack(
-            _HEADER_MAGIC, _MAJOR, _MINOR, 0, self.fingerprint, self.segno, self.base, 0
-        )
+        start = _HEADER.pack(_HEADER_MAGIC, _MAJOR, _MINOR, 0, self.fingerprint, self.segno, self.base, 0)
         body = start.ljust(HEADER_BYTES - 4, b"\0")
         return body + crc32c(body).to_bytes(4, "little")
 
@@ -184,9 +182,7 @@ class Footer:
         """The 64 bytes after the footer, which end the file."""
         offset = self.sections[-1].offset + self.sections[-1].length
         file_bytes = offset + FOOTER_BYTES + TRAILER_BYTES
-        return _TRAILER.pack(
-            _TRAILER_MAGIC, FOOTER_BYTES, offset, file_bytes, self.segno, self.seal_hash
-        )
+        return _TRAILER.pack(_TRAILER_MAGIC, FOOTER_BYTES, offset, file_bytes, self.segno, self.seal_hash)
 
     @classmethod
     def decode(cls, data: bytes, segno: int, offset: int) -> Footer:

@@ -36,9 +36,7 @@ ENTRIES = -1
 LEVEL_MAX = 63
 ENTRY_BYTES_MAX = 0xFFFF
 _HASH_BYTES = 32
-_PATH = re.compile(
-    r"tile/(entries|0|[1-9][0-9]?)/((?:x[0-9]{3}/){0,6}[0-9]{3})(?:\.p/([1-9][0-9]{0,2}))?"
-)
+_PATH = re.compile(r"tile/(entries|0|[1-9][0-9]?)/((?:x[0-9]{3}/){0,6}[0-9]{3})(?:\.p/([1-9][0-9]{0,2}))?")
 
 
 class Tile(NamedTuple):

@@ -14,16 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ledger._native import as_bytes, ffi, lib
+from ledger._native import as_bytes, event_fault, ffi, lib
 from ledger.encoding import event as events
 from ledger.encoding.identity import Identity
 from ledger.errors import (
     CorruptionError,
     EnvironmentFailure,
-    LedgerError,
     MismatchError,
     UsageError,
-    VerificationError,
 )
 from ledger.merkle import tree
 from ledger.proofs import checkpoints
@@ -230,7 +228,7 @@ def _check_active(segment: ActiveSegment, border: Border) -> Border:
             index=segment.base,
         )
     for index in range(segment.base, segment.size):
-        if index and (fault := events_fault(segment.payload(index))) is not None:
+        if index and (fault := event_fault(segment.payload(index))) is not None:
             raise CorruptionError(f"{segment.path}: entry {index} is no event: {fault}", index=index)
     state = segment.state
     count = int(state.range.count)
@@ -241,13 +239,6 @@ def _check_active(segment: ActiveSegment, border: Border) -> Border:
         as_bytes(state.range.peaks, count * 32),
         border.seal_hash,
     )
-
-
-def events_fault(payload: bytes) -> tuple[int, int] | None:
-    """The form check of csrc/msgpack.c."""
-    from ledger._native import event_fault
-
-    return event_fault(payload)
 
 
 def _border_root(border: Border) -> bytes:
@@ -268,12 +259,12 @@ def _check_notes(store: Store, report: VerifyReport) -> None:
                 if segment.row(index).kind == 1 and index > 0:
                     note = events.unpack(segment.payload(index))
                     if note.get("note") == "sealed" and seals.get(note["segno"]) not in (None, note["seal_hash"]):
-                        report.problems.append(f"segment {note['segno']} is not the one that note {index} says was sealed")
+                        report.problems.append(
+                            f"segment {note['segno']} is not the one that note {index} says was sealed"
+                        )
 
 
-def _anchor(
-    paths: Paths, identity: Identity, report: VerifyReport, store: Store, brought: list[VerifierKey]
-) -> int:
+def _anchor(paths: Paths, identity: Identity, report: VerifyReport, store: Store, brought: list[VerifierKey]) -> int:
     """L2: every checkpoint under a brought key must lie on this tree; the largest gives the grade."""
     found, problems = checkpoints.stored(paths)
     report.degraded += problems
@@ -320,5 +311,3 @@ def _remember(
             report.problems.append(f"the receipt of entry {receipt.index} does not fit: the history was rewritten")
         elif receipt.index < anchored:
             report.lines.append(Line("L3", receipt.index + 1, f"agrees with the receipt of entry {receipt.index}"))
-
-

@@ -52,9 +52,7 @@ def create(paths: Paths, *, name: str, limits: Limits, keys: tuple[str, ...]) ->
 
 def _make_folders(paths: Paths) -> None:
     if paths.root.exists() and not paths.lock.exists() and any(paths.root.iterdir()):
-        raise EnvironmentFailure(
-            f"{paths.root} is not empty and no ledger; nothing was changed. Choose another folder"
-        )
+        raise EnvironmentFailure(f"{paths.root} is not empty and no ledger; nothing was changed. Choose another folder")
     paths.root.mkdir(parents=True, exist_ok=True)
     for folder in ("active", "sealed", "checkpoints", "quarantine"):
         (paths.root / folder).mkdir(exist_ok=True)

@@ -7,11 +7,11 @@ from typing import Any
 
 from ledger._native import ffi, lib
 from ledger.errors import EnvironmentFailure
+from ledger.storage.active import ActiveSegment
 from ledger.storage.create import is_copy, read_identity, write_lock_digest
 from ledger.storage.paths import Paths
 from ledger.storage.recover import examine as examine_tail
 from ledger.storage.recover import newest_active
-from ledger.storage.active import ActiveSegment
 
 __all__ = ["examine"]
 

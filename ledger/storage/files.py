@@ -32,7 +32,9 @@ def sync_folder(folder: Path) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
-        raise DurabilityUnknownError(f"syncing the folder {folder} failed: {error.strerror}; reopen the ledger") from error
+        raise DurabilityUnknownError(
+            f"syncing the folder {folder} failed: {error.strerror}; reopen the ledger"
+        ) from error
     finally:
         os.close(descriptor)
 

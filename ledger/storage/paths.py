@@ -105,9 +105,7 @@ class Paths:
         return _list(
             self.sealed_folder,
             lambda name: _parse_number(name, "", ".seg"),
-            lambda name: any(
-                _parse_number(name, "", suffix) is not None for suffix in (".idx", ".stub")
-            ),
+            lambda name: any(_parse_number(name, "", suffix) is not None for suffix in (".idx", ".stub")),
         )
 
     def list_stubs(self) -> Listing[int]:
@@ -115,9 +113,7 @@ class Paths:
         return _list(
             self.sealed_folder,
             lambda name: _parse_number(name, "", ".stub"),
-            lambda name: any(
-                _parse_number(name, "", suffix) is not None for suffix in (".idx", ".seg")
-            ),
+            lambda name: any(_parse_number(name, "", suffix) is not None for suffix in (".idx", ".seg")),
         )
 
     def list_manifests(self) -> Listing[int]:
@@ -134,10 +130,7 @@ class Paths:
         return _list(
             self.checkpoint_folder,
             _parse_checkpoint,
-            lambda name: (
-                name.endswith((".cosig", ".tsr"))
-                and _parse_checkpoint(name.rsplit(".", 1)[0]) is not None
-            ),
+            lambda name: name.endswith((".cosig", ".tsr")) and _parse_checkpoint(name.rsplit(".", 1)[0]) is not None,
         )
 
     def list_quarantine(self) -> Listing[QuarantineName]:

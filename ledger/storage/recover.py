@@ -57,7 +57,7 @@ def newest_active(paths: Paths) -> int:
             head = file.read(2 * HEADER_BYTES)
             if head.strip(b"\x00"):
                 return segno
-            if any(chunk.strip(b"\x00") for chunk in iter(lambda: file.read(1 << 20), b"")):  # noqa: B023
+            if any(chunk.strip(b"\x00") for chunk in iter(lambda: file.read(1 << 20), b"")):
                 raise CorruptionError(
                     f"{path} has an empty header over a body that is not empty; nothing was changed",
                     segment=segno,

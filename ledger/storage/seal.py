@@ -36,9 +36,7 @@ _RECORD_BYTES = 8  # in front of each payload: no file holds more entries than i
 _CHUNK_BYTES: Final = 4 << 20  # raw bytes that are encoded and compressed in one call
 
 
-def build_segment(
-    active: Buffer, out: BinaryIO, *, previous_seal_hash: bytes, time_before: int
-) -> Footer:
+def build_segment(active: Buffer, out: BinaryIO, *, previous_seal_hash: bytes, time_before: int) -> Footer:
     """Write to `out` the sealed file of a closed active file, and return its footer.
 
     `active`: the whole file, header included. `previous_seal_hash`: of the segment before, zero for
@@ -155,8 +153,7 @@ def _range_before(header: Any) -> Any:
     lib.ledger_range_root(before, root)
     if int(header.base).bit_count() != header.peak_count or bytes(root) != bytes(header.root):
         raise CorruptionError(
-            f"active segment {header.segno}: the tree in its header has another root than it "
-            "says. Nothing was changed",
+            f"active segment {header.segno}: the tree in its header has another root than it says. Nothing was changed",
             segment=int(header.segno),
         )
     return before[0]
@@ -254,9 +251,7 @@ def _chunks(sizes: array[int]) -> Iterator[tuple[int, int]]:
     yield begin, len(sizes)
 
 
-def _write_blocks(
-    writer: _Writer, closed: _Closed, blocks: _Blocks, dictionary: bytes
-) -> Iterator[bytes]:
+def _write_blocks(writer: _Writer, closed: _Closed, blocks: _Blocks, dictionary: bytes) -> Iterator[bytes]:
     """Write all frames; gives the block rows, chunk by chunk."""
     compressor = Compressor(dictionary)
     for begin, end in _chunks(blocks.raw):
@@ -282,9 +277,7 @@ def _nodes(closed: _Closed, rows: bytes) -> bytes:
     """The nodes section; the blocks' subtrees lead to the same range as the entries."""
     tree: Any = ffi.new("ledger_range *", _range_before(closed.header))
     nodes = bytearray(32 * node_count(closed.base, closed.base + closed.count))
-    status = lib.ledger_blocks_nodes(
-        tree, rows, len(rows) // ROW_BYTES, ffi.from_buffer("uint8_t[]", nodes)
-    )
+    status = lib.ledger_blocks_nodes(tree, rows, len(rows) // ROW_BYTES, ffi.from_buffer("uint8_t[]", nodes))
     assert status == lib.LEDGER_OK, "blocks are whole subtrees"
     assert tree.size == closed.state.range.size, "blocks hold every entry"
     peaks = bytes(closed.state.range.peaks)[: 32 * tree.count]
@@ -292,9 +285,7 @@ def _nodes(closed: _Closed, rows: bytes) -> bytes:
     return bytes(nodes)
 
 
-def _footer(
-    closed: _Closed, blocks: _Blocks, sections: tuple[Section, ...], previous_seal_hash: bytes
-) -> Footer:
+def _footer(closed: _Closed, blocks: _Blocks, sections: tuple[Section, ...], previous_seal_hash: bytes) -> Footer:
     count, state = closed.count, closed.state
     facts: list[Any] = [ffi.new("uint64_t *") for _ in range(3)]
     lib.ledger_rows_facts(closed.rows, count, *facts)

@@ -29,7 +29,7 @@ __all__ = ["read_manifest", "seal_closed"]
 _KEPT_MANIFESTS = 3
 
 
-def seal_closed(store: Store, append_note: Callable[[dict[str, Any]], None]) -> int:
+def seal_closed(store: Store, append_note: Callable[[dict[str, Any]], object]) -> int:
     """Seal every closed segment, oldest first; the caller holds lock byte 1. Returns how many were sealed.
 
     Raises `CorruptionError`, with nothing unlinked, when a file disagrees with the chain."""
@@ -57,9 +57,7 @@ def _sealed_before(store: Store, segno: int) -> SealedSegment | None:
     for segment in store.segments():
         if segment.segno == segno - 1 and isinstance(segment, SealedSegment):
             return segment
-    return SealedSegment(
-        store.paths.sealed(segno - 1), segno - 1, fingerprint=store.identity.fingerprint
-    )
+    return SealedSegment(store.paths.sealed(segno - 1), segno - 1, fingerprint=store.identity.fingerprint)
 
 
 def _border(segment: ActiveSegment, before: SealedSegment | None) -> Border:
@@ -127,7 +125,7 @@ def _note(segment: SealedSegment) -> dict[str, Any]:
 
 def read_manifest(store: Store) -> tuple[Manifest | None, list[str]]:
     """The newest valid manifest, and what is wrong with newer ones."""
-    problems = []
+    problems: list[str] = []
     for generation in reversed(store.paths.list_manifests().found):
         try:
             return Manifest.decode(store.paths.manifest(generation).read_bytes(), generation), problems

@@ -28,7 +28,7 @@ Segment = ActiveSegment | SealedSegment
 class Item(NamedTuple):
     """One entry as it is read."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # an entry's index, not the tuple's method
     kind: int
     time_ns: int
     payload: bytes

@@ -58,7 +58,7 @@ class Writer:
         self._fingerprint = fingerprint
         self._interval_ns = interval_ns
         self._on_recovered = on_recovered
-        self._recovering = threading.Lock()
+        self._new_thread_locks()
         self._closed = False
         self._open()
         _writers.add(self)
@@ -95,9 +95,14 @@ class Writer:
         if self._closed:
             raise ClosedError(f"{self.paths.root} is closed; what was acknowledged is safe")
         if self.pid != os.getpid():
-            self._recovering = threading.Lock()
+            self._new_thread_locks()
             self._open()
         return self.core
+
+    def _new_thread_locks(self) -> None:
+        self._recovering = threading.Lock()
+        # The kernel's locks belong to the descriptor, which the threads share: they need their own.
+        self._holding = {byte: threading.Lock() for byte in (LOCK_SEAL, LOCK_SHIP, LOCK_SIGN)}
 
     def recover(self) -> None:
         """Run recovery, unless another process has done it meanwhile."""
@@ -204,7 +209,7 @@ class Writer:
             raise self.error(status, "preparing the next segment")
 
     def locked(self, byte: int, timeout_s: float = 30) -> _Held:
-        """A context that holds one byte of `lock` (never 0 while waiting for another)."""
+        """A context that holds byte 1, 2 or 3 of `lock`, against threads and processes. Raises `LockedError`."""
         return _Held(self, byte, int(timeout_s * 1e9))
 
     def close(self) -> None:
@@ -235,12 +240,18 @@ class _Held:
 
     def __enter__(self) -> None:
         self._core = self._writer.usable()
+        self._thread_lock = self._writer._holding[self._byte]
+        what = f"locking byte {self._byte}"
+        if not self._thread_lock.acquire(timeout=self._timeout_ns / 1e9):
+            raise self._writer.error(lib.LEDGER_LOCKED, what)
         status = lib.ledger_core_lock(self._core, self._byte, self._timeout_ns)
         if status != lib.LEDGER_OK:
-            raise self._writer.error(status, f"locking byte {self._byte}")
+            self._thread_lock.release()
+            raise self._writer.error(status, what)
 
     def __exit__(self, *exc: object) -> None:
         lib.ledger_core_unlock(self._core, self._byte)
+        self._thread_lock.release()
 
 
 _writers: weakref.WeakSet[Writer] = weakref.WeakSet()

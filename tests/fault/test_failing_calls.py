@@ -14,7 +14,7 @@ import pytest
 
 from ledger._native import lib
 from ledger.engine import Ledger
-from ledger.errors import DiskFullError, DurabilityUnknownError, EnvironmentFailure, LedgerError, PoisonedError
+from ledger.errors import EnvironmentFailure, LedgerError, PoisonedError
 from tests.crash.workload import Event, check, event
 
 pytestmark = pytest.mark.skipif(
@@ -86,7 +86,7 @@ def run(path: Path, name: str, nth: int, error: int, *, forever: bool, short_byt
                 outcome.append(log, [event(step)])
             outcome.append(log, [event(step) for step in range(first + 4, first + 10)])
             for step in range(first + 10, first + 12):
-                outcome.append(log, [event(step, 700_000)])
+                outcome.append(log, [event(step, 700_000 if first == 3 else 0)])
             outcome.attempt(log.seal)
             outcome.append(log, [event(first + 12)])
             outcome.attempt(log.close)
@@ -105,3 +105,49 @@ def test_nth_call_fails(tmp_path: Path, name: str, error: int, forever: bool) ->
         nth += 1
     assert nth > 2, f"the workload never calls {name}"
     assert not outcome.errors, "nothing failed, yet an error came out"
+
+
+@pytest.mark.parametrize("short_bytes", [1, 7, 512])
+@pytest.mark.parametrize("error", [-1, errno.EINTR], ids=["short", "interrupted"])
+def test_write_comes_up_short(tmp_path: Path, error: int, short_bytes: int) -> None:
+    """A write that puts down fewer bytes than asked, or is interrupted, is finished: nothing fails."""
+    for nth in range(1, 24, 3):
+        path = tmp_path / str(nth)
+        outcome, _ = run(path, "pwritev", nth, error, forever=False, short_bytes=short_bytes)
+        assert not outcome.errors
+        check(path, outcome.acknowledged)
+
+
+@pytest.mark.parametrize("short_bytes", [0, 1, 64, 511])
+def test_disk_is_full(tmp_path: Path, short_bytes: int) -> None:
+    """A full disk fails the batch whole, also one written in part; the same handle goes on when there is space."""
+    with Ledger(tmp_path / "log") as log:
+        acknowledged = {log.append(event(0)).index: event(0)}
+        size, root = log.size, log.root
+        # the shared words stand for the dirty mark, so the first write of an append is that of the batch
+        with (
+            failing("pwritev", 1, errno.ENOSPC, short_bytes=short_bytes),
+            pytest.raises(DiskFullError),
+        ):
+            log.append(event(1))
+        assert (log.size, log.root) == (size, root)
+        acknowledged[log.append(event(2)).index] = event(2)
+        assert log[size] == event(2), "a failed batch took no index"
+    check(tmp_path / "log", acknowledged, absent=(event(1),))
+
+
+@pytest.mark.parametrize("forever", [False, True], ids=["once", "forever"])
+def test_sync_fails(tmp_path: Path, forever: bool) -> None:
+    """After a failed sync the handle says so once, then refuses all work, and says so again when it is closed."""
+    log = Ledger(tmp_path / "log")
+    acknowledged = {log.append(event(0)).index: event(0)}
+    with failing("fdatasync", 1, errno.EIO, forever=forever):
+        with pytest.raises(DurabilityUnknownError):
+            log.append(event(1))
+        with pytest.raises(PoisonedError):
+            log.append(event(2))
+    with pytest.raises(PoisonedError):
+        log.append(event(3))
+    with pytest.raises(PoisonedError):
+        log.close()
+    check(tmp_path / "log", acknowledged, absent=(event(2), event(3)))
