@@ -144,11 +144,6 @@ int ledger_core_join(ledger_core *core) {
         status = ledger_core_join_locked(core);
         ledger_lock_release(core, 0);
     }
-    if (status == LEDGER_OK && core->interval_ns) {
-        pthread_mutex_lock(&core->mutex);
-        status = ledger_stream_start(core);
-        pthread_mutex_unlock(&core->mutex);
-    }
     resign(core);
     return status == LEDGER_WAITING ? LEDGER_LOCKED : status;
 }

@@ -256,6 +256,7 @@ int ledger_append(ledger_core *core, const uint8_t *data, uint64_t size, uint64_
     } else {
         ledger_enqueue(core, request);
         if (core->interval_ns) {
+            ledger_stream_start(core); /* if it cannot start, the deadline of the request speaks */
             pthread_cond_broadcast(&core->changed);
         }
         status = wait_and_take(core, request, outcome, rows, waiting);

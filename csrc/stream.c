@@ -3,7 +3,7 @@
  *
  * Submit    copies into the open request at the queue's tail and returns: no system call but to wake the thread,
  *           and never a wait for somebody who needs the interpreter, so it may run with the GIL held   [STREAM-1]
- * Thread    started by the first submit, or at open with an interval; one more possible leader, nothing else.
+ * Thread    started by the first submit, or with an interval by the first append; one more possible leader, nothing else.
  *           With an interval it alone leads, once a tick
  * Bound     64 MiB queued or finished and not yet taken; then LEDGER_QUEUE_FULL
  * See       queue.c; tests/unit/test_submit.py */

@@ -277,8 +277,8 @@ class Ledger:
         state. `NoKeyError` says how to make a key. One process signs at a time."""
         from ledger.proofs import checkpoints
 
-        signer = self.signer()
-        with self._open_writer().locked(LOCK_SIGN):
+        writer, signer = self._open_writer(), self.signer()
+        with writer.locked(LOCK_SIGN):
             size = self.size
             return checkpoints.publish(self.paths, self.origin, size, self._open_store().node, signer)
 

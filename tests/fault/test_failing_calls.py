@@ -14,7 +14,13 @@ import pytest
 
 from ledger._native import lib
 from ledger.engine import Ledger
-from ledger.errors import EnvironmentFailure, LedgerError, PoisonedError
+from ledger.errors import (
+    DiskFullError,
+    DurabilityUnknownError,
+    EnvironmentFailure,
+    LedgerError,
+    PoisonedError,
+)
 from tests.crash.workload import Event, check, event
 
 pytestmark = pytest.mark.skipif(

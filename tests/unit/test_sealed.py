@@ -33,10 +33,7 @@ from tests.sealed_files import (
 def events(count: int, size: int = 100) -> list[bytes]:
     """Payloads that compress a little."""
     rng = random.Random(count)
-    return [
-        msgpack.packb({"n": i, "who": f"{rng.getrandbits(40):x}", "text": "x" * size})
-        for i in range(count)
-    ]
+    return [msgpack.packb({"n": i, "who": f"{rng.getrandbits(40):x}", "text": "x" * size}) for i in range(count)]
 
 
 @pytest.fixture(scope="module")
@@ -83,9 +80,7 @@ def test_every_entry_and_hash_comes_back(segments: list[list[Batch]]) -> None:
 
 @settings(deadline=None, max_examples=30)
 @given(batches(300), batches(900))
-def test_every_node_that_ends_in_the_segment_is_right(
-    first: list[Batch], second: list[Batch]
-) -> None:
+def test_every_node_that_ends_in_the_segment_is_right(first: list[Batch], second: list[Batch]) -> None:
     """node(level, i) is the root of its leaves, those of earlier segments included from level 8 up;
     all else is an `IndexError`."""
     with tempfile.TemporaryDirectory() as folder:
@@ -105,9 +100,7 @@ def test_every_node_that_ends_in_the_segment_is_right(
 
 @settings(deadline=None, max_examples=30)
 @given(batches(), batches(), st.data())
-def test_blocks_are_given_whole_and_in_order(
-    first: list[Batch], second: list[Batch], data: st.DataObject
-) -> None:
+def test_blocks_are_given_whole_and_in_order(first: list[Batch], second: list[Batch], data: st.DataObject) -> None:
     """iter_blocks(begin, end) gives exactly the blocks with an entry of [begin, end)."""
     with tempfile.TemporaryDirectory() as folder:
         ledger = SealedLedger(Path(folder), [first, second])
@@ -352,9 +345,7 @@ def test_event_in_another_form_is_named_by_index(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", ["zero", "level", "raw", "swap"])
-def test_rows_that_break_a_rule_are_refused(
-    small: SealedLedger, tmp_path: Path, change: str
-) -> None:
+def test_rows_that_break_a_rule_are_refused(small: SealedLedger, tmp_path: Path, change: str) -> None:
     """Rows under a recomputed hash: reserved bytes, coverage, sizes and alignment still count."""
     footer = small.footers[1]
     sections = sections_of(small.path(1).read_bytes(), footer)

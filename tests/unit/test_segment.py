@@ -84,9 +84,7 @@ def test_any_changed_byte_of_a_header_is_refused() -> None:
     ("offset", "value", "error"),
     [(8, 2, UsageError), (64, 1, UsageError), (12, 1, CorruptionError), (100, 1, CorruptionError)],
 )
-def test_header_with_a_sound_checksum_is_still_read_strictly(
-    offset: int, value: int, error: type[Exception]
-) -> None:
+def test_header_with_a_sound_checksum_is_still_read_strictly(offset: int, value: int, error: type[Exception]) -> None:
     """A newer major version or a flag names itself; a reserved byte that is set is corruption."""
     data = bytearray(SealedHeader(F, 3, 1000).encode())
     data[offset] = value
@@ -191,12 +189,7 @@ def test_every_node_of_the_segment_has_its_own_place(base: int, count: int) -> N
     """The places are 0, 1, 2, … level by level; a node begun before the segment belongs to it if
     it ends in it."""
     end = base + count
-    nodes = [
-        (level, i)
-        for level in range(8, 14)
-        for i in range((end >> level) + 2)
-        if base < (i + 1) << level <= end
-    ]
+    nodes = [(level, i) for level in range(8, 14) for i in range((end >> level) + 2) if base < (i + 1) << level <= end]
     places = [node_position(base, end, level, i) for level, i in nodes]
     assert places == list(range(node_count(base, end)))
     assert node_position(base, end, 7, base >> 7) is None
