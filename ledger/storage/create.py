@@ -51,13 +51,16 @@ def create(paths: Paths, *, name: str, limits: Limits, keys: tuple[str, ...]) ->
 
 
 def _make_folders(paths: Paths) -> None:
-    if paths.root.exists() and not paths.lock.exists() and any(paths.root.iterdir()):
-        raise EnvironmentFailure(f"{paths.root} is not empty and no ledger; nothing was changed. Choose another folder")
+    """`lock` is the first name, so a folder that holds nothing else is ours: a creation was cut short."""
     paths.root.mkdir(parents=True, exist_ok=True)
+    if not paths.lock.exists():
+        if any(not _begins_creation(name) for name in os.listdir(paths.root)):
+            raise EnvironmentFailure(
+                f"{paths.root} is not empty and no ledger; nothing was changed. Choose another folder"
+            )
+        publish_file(paths.lock, bytes(LOCK_BYTES))
     for folder in ("active", "sealed", "checkpoints", "quarantine"):
         (paths.root / folder).mkdir(exist_ok=True)
-    if not paths.lock.exists():
-        publish_file(paths.lock, bytes(LOCK_BYTES))
     if os.stat(paths.lock).st_size != LOCK_BYTES:
         raise CorruptionError(f"{paths.lock} does not have {LOCK_BYTES} bytes; nothing was changed")
     write_lock_digest(paths)
@@ -65,6 +68,10 @@ def _make_folders(paths: Paths) -> None:
     publish_file(paths.index_key, secrets.token_bytes(16), 0o600)
     sync_folder(paths.root)
     sync_folder(paths.root.parent)
+
+
+def _begins_creation(name: str) -> bool:
+    return name == "lock" or (name.startswith("lock.") and name.endswith(".tmp"))
 
 
 def write_lock_digest(paths: Paths) -> None:

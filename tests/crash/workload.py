@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ledger.engine import Ledger
+from ledger.storage.create import write_lock_digest
+from ledger.storage.paths import Paths
 from tests.model import oracle
 
-__all__ = ["Acknowledge", "check", "live", "read_acknowledged"]
+__all__ = ["Acknowledge", "check", "copy_as_original", "event", "live", "read_acknowledged"]
 
 Event = dict[str, Any]
 Acknowledge = Callable[[int, Event], None]
@@ -65,6 +68,13 @@ def check(path: Path, acknowledged: Mapping[int, Event], *, absent: tuple[Event,
         assert log.root_at(size) == oracle.tree_root(leaves)
         report = log.verify(require="L1")
         assert report.ok, report.problems
+
+
+def copy_as_original(source: Path, target: Path) -> Path:
+    """A copy of a ledger that takes itself for the original, as the disk after a crash would."""
+    shutil.copytree(source, target)
+    write_lock_digest(Paths(target))
+    return target
 
 
 def read_acknowledged(acks: Path) -> dict[int, Event]:

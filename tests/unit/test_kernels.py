@@ -87,16 +87,13 @@ class Oracle:
         starts = range(0, len(pairs), 64)
         return b"".join(hashlib.sha256(b"\1" + pairs[at : at + 64]).digest() for at in starts)
 
-    def commitments(
-        self, salts: list[bytes], payloads: list[bytes], stride: int = 32
-    ) -> list[bytes]:
+    def commitments(self, salts: list[bytes], payloads: list[bytes], stride: int = 32) -> list[bytes]:
         pairs = zip(salts, payloads, strict=True)
         return [hashlib.sha256(b"\2" + salt + payload).digest() for salt, payload in pairs]
 
     def salts(self, seed: bytes, begin: int, count: int) -> list[bytes]:
         both = (
-            hashlib.sha256(b"\3" + seed + (i >> 1).to_bytes(8, "little")).digest()
-            for i in range(begin, begin + count)
+            hashlib.sha256(b"\3" + seed + (i >> 1).to_bytes(8, "little")).digest() for i in range(begin, begin + count)
         )
         return [s[16:] if i & 1 else s[:16] for i, s in enumerate(both, begin)]
 
@@ -137,9 +134,7 @@ class Core(Oracle):
         lib.ledger_sha256_nodes(source, len(pairs) // 64, target)
         return bytes(ffi.buffer(target, len(pairs) // 2))
 
-    def commitments(
-        self, salts: list[bytes], payloads: list[bytes], stride: int = 32
-    ) -> list[bytes]:
+    def commitments(self, salts: list[bytes], payloads: list[bytes], stride: int = 32) -> list[bytes]:
         ends = [0]
         for payload in payloads:
             ends.append(ends[-1] + len(payload))
@@ -234,9 +229,7 @@ def test_every_length_at_every_alignment(kernel: Oracle) -> None:
 def test_any_bytes_anywhere(kernel: Oracle, data: bytes, lead: int) -> None:
     """SHA-256 and SipHash of any bytes at any alignment are those of plain Python."""
     assert kernel.sha256(data, lead) == ORACLE.sha256(data)
-    assert kernel.siphash24(bytes(range(16)), data, lead) == ORACLE.siphash24(
-        bytes(range(16)), data
-    )
+    assert kernel.siphash24(bytes(range(16)), data, lead) == ORACLE.siphash24(bytes(range(16)), data)
 
 
 def test_rfc3720_checksums(kernel: Oracle) -> None:
