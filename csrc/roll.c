@@ -106,9 +106,13 @@ int ledger_core_prepare(ledger_core *core) {
     return status;
 }
 
+static bool read_header(int file, uint64_t offset, ledger_active_header *header) {
+    uint8_t bytes[HEADER_BYTES];
+    return ledger_os_read(file, bytes, sizeof bytes, offset) && ledger_active_header_decode(bytes, header) == LEDGER_OK;
+}
+
 int ledger_active_enter(ledger_core *core, uint64_t segno) {
     char name[NAME_BYTES];
-    uint8_t bytes[HEADER_BYTES];
     struct stat is;
     ledger_active_name(name, segno);
     int file = ledger_os.openat(core->active_folder, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0);
@@ -116,8 +120,8 @@ int ledger_active_enter(ledger_core *core, uint64_t segno) {
         return errno == ENOENT ? LEDGER_RECOVER : ledger_core_fault(core, LEDGER_IO, errno, "opening the active file");
     }
     ledger_active_header header;
-    bool good = fstat(file, &is) == 0 && S_ISREG(is.st_mode) && ledger_os_read(file, bytes, sizeof bytes, 0) &&
-                ledger_active_header_decode(bytes, &header) == LEDGER_OK && header.segno == segno &&
+    bool good = fstat(file, &is) == 0 && S_ISREG(is.st_mode) &&
+                (read_header(file, 0, &header) || read_header(file, HEADER_BYTES, &header)) && header.segno == segno &&
                 memcmp(header.fingerprint, core->fingerprint, 32) == 0 && header.file_bytes == (uint64_t)is.st_size;
     if (!good) {
         ledger_os.close(file);

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -15,6 +13,7 @@ import msgpack
 
 from ledger._native import ffi, lib
 from ledger.encoding import event as events
+from ledger.encoding.arrays import array_length, packed_array
 from ledger.errors import ClosedError, EnvironmentFailure, EventError, NoKeyError, UsageError
 from ledger.merkle import tree
 from ledger.storage import sealer
@@ -22,10 +21,10 @@ from ledger.storage.active import ActiveSegment
 from ledger.storage.create import create as create_ledger
 from ledger.storage.create import read_identity
 from ledger.storage.paths import Paths
-from ledger.storage.recover import Finding
+from ledger.storage.recover import Finding, owed_notes
 from ledger.storage.store import Item, Store
 from ledger.storage.writer import HINT_CLOCK, HINT_PREPARE, HINT_ROLLED, LOCK_SEAL, LOCK_SIGN, Writer
-from ledger.types import Limits, Receipt, Receipts
+from ledger.types import Limits, Receipt, Receipts, check_limits, interval_ns_of
 from ledger.upkeep import Upkeep
 
 if TYPE_CHECKING:
@@ -72,8 +71,8 @@ class Ledger:
         self._stream: Stream | None = None
         self._owed: list[Finding] = []
         limits = Limits(segment_bytes_max, segment_entries_max, segment_age_max_s, event_bytes_max)
-        _check_limits(limits)
-        interval_ns = _interval_ns(sync)
+        check_limits(limits)
+        interval_ns = interval_ns_of(sync)
         try:
             self.identity = read_identity(self.paths)
         except FileNotFoundError:
@@ -170,7 +169,7 @@ class Ledger:
         """As `append_many`, from one msgpack array of events, checked to be in the exact form. `bytes` are taken
         as they are; a mutable buffer is copied first."""
         data = bytes(buffer)
-        count = _array_length(data)
+        count = array_length(data)
         if count == 0:
             return Receipts(self.size, 0, b"")
         return self._commit(data, count, packed=True, source=None)
@@ -201,8 +200,8 @@ class Ledger:
         """For `sealedger import`: packed events and a note of how far the import came, in one batch, so that
         neither is there without the other. Durable when it returns."""
         if note is None:
-            return self.append_packed(_packed_array(payloads))
-        array = _packed_array([*payloads, msgpack.packb(note)])
+            return self.append_packed(packed_array(payloads))
+        array = packed_array([*payloads, msgpack.packb(note)])
         return self._commit(array, len(payloads) + 1, packed=True, source=None, kind=2)
 
     def submit(self, event: Event) -> PendingAppend:
@@ -350,24 +349,9 @@ class Ledger:
         if self._writer is None:
             return
         self._owed.clear()
-        found = self.paths.list_quarantine().found
-        noted = {name[:3] for name in found if name.noted}
-        for name in found:
-            if name.noted or name[:3] in noted:
-                continue
-            path = self.paths.quarantine(name.segno, name.offset, name.digest8)
-            data = path.read_bytes()
-            self._append_note(
-                {
-                    "note": "recovered",
-                    "segno": name.segno,
-                    "offset": name.offset,
-                    "length": len(data),
-                    "sha256": hashlib.sha256(data).digest(),
-                }
-            )
-            with contextlib.suppress(FileExistsError):
-                os.link(path, self.paths.quarantine(name.segno, name.offset, name.digest8, noted=True))
+        for note, done in owed_notes(self.paths):
+            self._append_note(note)
+            done()
 
     def stats(self) -> dict[str, Any]:
         """Figures of this handle and what is degraded."""
@@ -422,48 +406,6 @@ class Ledger:
         self.close()
 
 
-def _packed_array(payloads: list[bytes]) -> bytes:
-    count = len(payloads)
-    if count < 16:
-        front = bytes([0x90 + count])
-    elif count < 65536:
-        front = b"\xdc" + count.to_bytes(2)
-    else:
-        front = b"\xdd" + count.to_bytes(4)
-    return front + b"".join(payloads)
-
-
 def _identity_map(payload: bytes) -> dict[str, Any]:
     result: dict[str, Any] = msgpack.unpackb(payload[8:-32])
     return result
-
-
-def _array_length(data: bytes) -> int:
-    """The element count of a msgpack array in its shortest form."""
-    if data[:1] and 0x90 <= data[0] <= 0x9F:
-        return data[0] - 0x90
-    if data[:1] == b"\xdc" and len(data) >= 3 and int.from_bytes(data[1:3]) > 15:
-        return int.from_bytes(data[1:3])
-    if data[:1] == b"\xdd" and len(data) >= 5 and int.from_bytes(data[1:5]) > 65535:
-        return int.from_bytes(data[1:5])
-    raise UsageError("append_packed takes one msgpack array of events, its length in the shortest form")
-
-
-def _interval_ns(sync: str) -> int:
-    if sync == "commit":
-        return 0
-    kind, _, value = sync.partition(":")
-    for unit, scale in (("ms", 1_000_000), ("us", 1_000), ("s", 1_000_000_000)):
-        number = value.removesuffix(unit)
-        if kind == "interval" and value.endswith(unit) and number.isdecimal() and 0 < int(number) * scale <= 10**10:
-            return int(number) * scale
-    raise UsageError(f"sync is 'commit' or 'interval:<number><us|ms|s>', at most 10 s; not {sync!r}")
-
-
-def _check_limits(limits: Limits) -> None:
-    if not 1 << 16 <= limits.segment_bytes_max <= 1 << 30:
-        raise UsageError("segment_bytes_max is between 64 KiB and 1 GiB")
-    if not 1 <= limits.segment_entries_max <= 100_000_000 or limits.segment_age_max_s <= 0:
-        raise UsageError("segment_entries_max is between 1 and 100,000,000, segment_age_max_s above 0")
-    if not 1 <= limits.event_bytes_max <= 64 << 20:
-        raise UsageError("event_bytes_max is between 1 byte and 64 MiB")

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import overload
 
-__all__ = ["ENTRY_BYTES", "EVENT_BYTES_HARD_MAX", "Limits", "Receipt", "Receipts"]
+from ledger.errors import UsageError
+
+__all__ = ["ENTRY_BYTES", "EVENT_BYTES_HARD_MAX", "Limits", "Receipt", "Receipts", "check_limits", "interval_ns_of"]
 
 ENTRY_BYTES = 104
 EVENT_BYTES_HARD_MAX = 64 << 20
@@ -69,3 +71,25 @@ class Receipts(Sequence[Receipt]):
 
     def __iter__(self) -> Iterator[Receipt]:
         return (self[i] for i in range(len(self)))
+
+
+def check_limits(limits: Limits) -> None:
+    """`UsageError` for limits that no ledger can keep."""
+    if not 1 << 16 <= limits.segment_bytes_max <= 1 << 30:
+        raise UsageError("segment_bytes_max is between 64 KiB and 1 GiB")
+    if not 1 <= limits.segment_entries_max <= 100_000_000 or limits.segment_age_max_s <= 0:
+        raise UsageError("segment_entries_max is between 1 and 100,000,000, segment_age_max_s above 0")
+    if not 1 <= limits.event_bytes_max <= EVENT_BYTES_HARD_MAX:
+        raise UsageError("event_bytes_max is between 1 byte and 64 MiB")
+
+
+def interval_ns_of(sync: str) -> int:
+    """0 for "commit", the tick in ns for "interval:<number><us|ms|s>"."""
+    if sync == "commit":
+        return 0
+    kind, _, value = sync.partition(":")
+    for unit, scale in (("ms", 1_000_000), ("us", 1_000), ("s", 1_000_000_000)):
+        number = value.removesuffix(unit)
+        if kind == "interval" and value.endswith(unit) and number.isdecimal() and 0 < int(number) * scale <= 10**10:
+            return int(number) * scale
+    raise UsageError(f"sync is 'commit' or 'interval:<number><us|ms|s>', at most 10 s; not {sync!r}")

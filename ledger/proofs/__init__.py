@@ -1,0 +1,1 @@
+"""Proofs over a store: keys, checkpoints, proof files, graded verification."""

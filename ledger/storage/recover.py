@@ -13,18 +13,22 @@ Dropping a tail is never silent: (1) copied to quarantine/, synced; (2) zeroed, 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from pathlib import Path
 from typing import Any
 
 from ledger._native import ffi, lib
 from ledger.errors import CorruptionError, DurabilityUnknownError
 from ledger.storage.active import BATCHES_BEGIN, HEADER_BYTES, STOPS, ActiveSegment
-from ledger.storage.files import boot_id, publish_file
+from ledger.storage.files import boot_id, publish_file, sync_folder
 from ledger.storage.paths import Paths
 
-__all__ = ["Finding", "examine", "recover"]
+__all__ = ["Finding", "examine", "newest_active", "owed_notes", "recover"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +54,17 @@ class Finding:
 def newest_active(paths: Paths) -> int:
     """The segment number of the newest active file that was begun.
 
-    A header of zeros over a body of zeros is a file prepared and not begun."""
+    Begun is a file with a sound header, in either copy. One without, over a body of zeros, was only prepared, or
+    the roll to it was cut short before the sync of its header [ROLL-1]."""
     for segno in reversed(paths.list_active().found):
         path = paths.active(segno)
         with path.open("rb", buffering=0) as file:
-            head = file.read(2 * HEADER_BYTES)
-            if head.strip(b"\x00"):
+            copies = [file.read(HEADER_BYTES), file.read(HEADER_BYTES)]
+            if any(_is_header(copy) for copy in copies):
                 return segno
-            if any(chunk.strip(b"\x00") for chunk in iter(lambda: file.read(1 << 20), b"")):
+            if any(chunk.strip(b"\x00") for chunk in iter(lambda: file.read(1 << 20), b"")):  # noqa: B023
                 raise CorruptionError(
-                    f"{path} has an empty header over a body that is not empty; nothing was changed",
+                    f"{path} has no sound header over a body that is not empty; nothing was changed",
                     segment=segno,
                     offset=0,
                 )
@@ -67,6 +72,13 @@ def newest_active(paths: Paths) -> int:
         f"no active file was ever begun in {paths.active_folder}, though the ledger exists: the files there are "
         "lost or were removed. Sealed segments are not touched by this; restore active/ from a backup"
     )
+
+
+def _is_header(data: bytes) -> bool:
+    """Whether these 4096 bytes are a header, of this version of the format or a newer one."""
+    header = ffi.new("ledger_active_header *")
+    whole = len(data) == HEADER_BYTES
+    return whole and lib.ledger_active_header_decode(data, header) in (lib.LEDGER_OK, lib.LEDGER_USAGE)
 
 
 def examine(paths: Paths, segment: ActiveSegment, head: Any) -> Finding:
@@ -151,6 +163,7 @@ def recover(paths: Paths, core: Any, fingerprint: bytes) -> Finding | None:
             raise refuse(paths, finding)
         if finding.case == "TORN":
             _set_aside(paths, segment, finding)
+        _unbegin(paths, finding.segno + 1)
         _publish(core, segment, finding, known)
         return finding
     finally:
@@ -161,15 +174,27 @@ def _set_aside(paths: Paths, segment: ActiveSegment, finding: Finding) -> None:
     data = segment.read_all()[finding.end : finding.tail_end]
     digest8 = hashlib.sha256(data).hexdigest()[:8]
     publish_file(paths.quarantine(finding.segno, finding.end, digest8), data, 0o600)
-    descriptor = os.open(segment.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    what = f"zeroing the torn tail of {segment.path}; its bytes are in quarantine/"
+    _overwrite(segment.path, bytes(len(data)), finding.end, what)
+
+
+def _unbegin(paths: Paths, segno: int) -> None:
+    """Make the next file one that was only prepared again, where a roll left its header in part."""
+    path = paths.active(segno)
+    if path.exists():
+        with path.open("rb", buffering=0) as file:
+            torn = bool(file.read(2 * HEADER_BYTES).strip(b"\x00"))
+        if torn:
+            _overwrite(path, bytes(2 * HEADER_BYTES), 0, f"zeroing the torn header of {path}")
+
+
+def _overwrite(path: Path, data: bytes, offset: int, what: str) -> None:
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        os.pwrite(descriptor, bytes(len(data)), finding.end)
+        os.pwrite(descriptor, data, offset)
         os.fdatasync(descriptor)
     except OSError as error:
-        raise DurabilityUnknownError(
-            f"zeroing the torn tail of {segment.path} failed: {error}; its bytes are in quarantine/, earlier entries "
-            "are safe; try again"
-        ) from error
+        raise DurabilityUnknownError(f"{what} failed: {error}; earlier entries are safe, try again") from error
     finally:
         os.close(descriptor)
 
@@ -190,4 +215,35 @@ def _publish(core: Any, segment: ActiveSegment, finding: Finding, known: Any) ->
     if status != lib.LEDGER_OK:
         raise DurabilityUnknownError(
             f"writing HEAD after recovery failed ({status}); entries are safe, open the ledger again"
+        )
+
+
+def owed_notes(paths: Paths) -> Iterator[tuple[dict[str, Any], Callable[[], None]]]:
+    """The "recovered" note that each quarantined tail is owed, and what to call once it is durable [REC-3].
+
+    A crash between the two repeats the note, with the same digest: harmless."""
+    found = paths.list_quarantine().found
+    noted = {name[:3] for name in found if name.noted}
+    for name in found:
+        if name.noted or name[:3] in noted:
+            continue
+        path = paths.quarantine(name.segno, name.offset, name.digest8)
+        target = paths.quarantine(name.segno, name.offset, name.digest8, noted=True)
+        data = path.read_bytes()
+
+        def done(path: Path = path, target: Path = target) -> None:
+            with contextlib.suppress(FileExistsError):
+                os.link(path, target)
+            sync_folder(target.parent)
+
+        digest = hashlib.sha256(data).digest()
+        yield (
+            {
+                "note": "recovered",
+                "segno": name.segno,
+                "offset": name.offset,
+                "length": len(data),
+                "sha256": digest,
+            },
+            done,
         )
