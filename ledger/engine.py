@@ -122,30 +122,12 @@ class Ledger:
 
     @property
     def segments(self) -> list[dict[str, Any]]:
-        """Number, base, end and state of each segment."""
-        store = self._open_store()
-        store.refresh()
-        return [
-            {
-                "segno": s.segno,
-                "base": s.base,
-                "end": s.size if isinstance(s, ActiveSegment) else s.end,
-                "state": "active" if isinstance(s, ActiveSegment) else "sealed",
-            }
-            for s in store.segments()
-        ]
+        """Number, base, end and state ("active" or "sealed") of each segment."""
+        return self._open_store().describe()
 
     def __len__(self) -> int:
         """Events (kind 0). Cost: O(unsealed entries)."""
-        store = self._open_store()
-        store.refresh()
-        total = 0
-        for segment in store.segments():
-            if isinstance(segment, ActiveSegment):
-                total += sum(segment.row(i).kind == 0 for i in range(segment.base, segment.size))
-            else:
-                total += segment.footer.event_count
-        return total
+        return self._open_store().count_events()
 
     # ---- append -------------------------------------------------------------------------------------
 

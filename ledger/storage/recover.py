@@ -19,7 +19,6 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from pathlib import Path
 from typing import Any
 
 from ledger._native import ffi, lib
@@ -62,7 +61,7 @@ def newest_active(paths: Paths) -> int:
             copies = [file.read(HEADER_BYTES), file.read(HEADER_BYTES)]
             if any(_is_header(copy) for copy in copies):
                 return segno
-            if any(chunk.strip(b"\x00") for chunk in iter(lambda: file.read(1 << 20), b"")):  # noqa: B023
+            if any(chunk.strip(b"\x00") for chunk in iter(lambda: file.read(1 << 20), b"")):
                 raise CorruptionError(
                     f"{path} has no sound header over a body that is not empty; nothing was changed",
                     segment=segno,

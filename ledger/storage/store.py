@@ -62,6 +62,28 @@ class Store:
         with self._lock:
             return list(self._segments)
 
+    def describe(self) -> list[dict[str, Any]]:
+        """Number, base, end and state of each segment, now."""
+        self.refresh()
+        result = []
+        for segment in self.segments():
+            active = isinstance(segment, ActiveSegment)
+            end = segment.size if isinstance(segment, ActiveSegment) else segment.end
+            state = "active" if active else "sealed"
+            result.append({"segno": segment.segno, "base": segment.base, "end": end, "state": state})
+        return result
+
+    def count_events(self) -> int:
+        """Entries of kind 0, now."""
+        self.refresh()
+        total = 0
+        for segment in self.segments():
+            if isinstance(segment, ActiveSegment):
+                total += sum(segment.row(i).kind == 0 for i in range(segment.base, segment.size))
+            else:
+                total += segment.footer.event_count
+        return total
+
     def refresh(self) -> int:
         """Catch up with what is acknowledged now; returns the size. Cost: a read of HEAD, and of what is new."""
         with self._lock:
