@@ -23,11 +23,20 @@ static void tick(const ledger_core *core) {
     nanosleep(&nap, NULL);
 }
 
+/* Appends lead themselves, and gather better when nobody is faster: this thread leads for what nobody waits for. */
+static bool is_wanted(const ledger_core *core) {
+    const ledger_request *request = core->queue;
+    while (request && !request->submitted && core->interval_ns == 0 && !core->closed) {
+        request = request->next;
+    }
+    return request && !core->leading && !core->needs_recovery;
+}
+
 static void *run(void *argument) {
     ledger_core *core = argument;
     pthread_mutex_lock(&core->mutex);
     while (!core->closed || (core->queue && !core->poisoned && !core->needs_recovery)) {
-        if (!core->queue || core->leading || core->needs_recovery) {
+        if (!is_wanted(core)) {
             ledger_wait_changed(core, IDLE_NS);
             continue;
         }
@@ -36,7 +45,7 @@ static void *run(void *argument) {
             tick(core);
             pthread_mutex_lock(&core->mutex);
         }
-        if (core->queue && !core->leading) {
+        if (is_wanted(core)) {
             uint32_t hints = 0;
             ledger_lead(core, &hints);
             core->stream_hints |= hints;

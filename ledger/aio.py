@@ -38,7 +38,10 @@ class AsyncLedger:
 
     async def append(self, event: Mapping[str, Any]) -> Receipt:
         """Append one event; durable when it returns. Cancelling the task does not take the event back."""
-        return await asyncio.wrap_future(self.ledger.submit(event))
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Receipt] = loop.create_future()
+        self.ledger.stream().submit_for(event, loop, future)
+        return await future
 
     async def append_many(self, batch: Iterable[Mapping[str, Any]]) -> Receipts:
         """Append events as one batch, all or nothing; durable when it returns."""

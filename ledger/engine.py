@@ -189,9 +189,10 @@ class Ledger:
     def submit(self, event: Event) -> PendingAppend:
         """Queue one event and return at once; the future resolves to its `Receipt` when durable. Bounded: with
         64 MiB queued it waits for room. Events of one thread keep their order, with `append` too."""
-        return self._open_stream().submit(event)
+        return self.stream().submit(event)
 
-    def _open_stream(self) -> Stream:
+    def stream(self) -> Stream:
+        """The submissions of this handle in this process, started when first asked for."""
         from ledger.stream import Stream
 
         writer = self._open_writer()

@@ -10,8 +10,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ledger._native import ffi, lib
 from ledger.encoding import event as events
@@ -19,32 +18,68 @@ from ledger.errors import ForkedHandleError
 from ledger.storage.writer import Writer
 from ledger.types import Receipt, Receipts
 
+if TYPE_CHECKING:
+    import asyncio
+
 __all__ = ["PendingAppend", "Stream"]
 
 _WAIT_NS = 200_000_000
+_UNUSED_TICKET = ctypes.c_uint64()  # futures are told apart by their order
 
-_submit = ctypes.PYFUNCTYPE(
-    ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_uint64, ctypes.POINTER(ctypes.c_uint64)
-)(int(ffi.cast("uintptr_t", ffi.addressof(lib, "ledger_submit"))))
+_submit = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_uint64, ctypes.c_void_p)(
+    int(ffi.cast("uintptr_t", ffi.addressof(lib, "ledger_submit")))
+)
 
 
-class PendingAppend(Future[Receipt]):
-    """The future of one submitted event: `result()` is its `Receipt`, once it is durable.
+class PendingAppend:
+    """One submitted event: `result()` is its `Receipt`, once it is durable. Any thread may ask.
 
     It cannot be cancelled: the event is on its way. Made before a fork, it raises `ForkedHandleError` in the
     child; the parent knows the outcome."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._pid = os.getpid()
+    __slots__ = ("_callbacks", "_error", "_position", "_receipts", "_stream")
 
-    def cancel(self) -> bool:
-        return False
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._receipts: Receipts | None = None
+        self._position = 0
+        self._error: Exception | None = None
+        self._callbacks: list[Callable[[PendingAppend], object]] | None = None
+
+    def done(self) -> bool:
+        """Whether the outcome is known."""
+        return self._receipts is not None or self._error is not None
 
     def result(self, timeout: float | None = None) -> Receipt:
-        if self._pid != os.getpid():
-            raise ForkedHandleError("this future was made before the fork; only the parent knows its outcome")
-        return super().result(timeout)
+        """The receipt; waits at most `timeout` seconds (`TimeoutError`). Raises what the append raised."""
+        if not self.done():
+            self._stream.wait_for(self, timeout)
+        if self._error is not None:
+            raise self._error
+        assert self._receipts is not None
+        return self._receipts[self._position]
+
+    def add_done_callback(self, callback: Callable[[PendingAppend], object]) -> None:
+        """Call `callback(self)` in the stream's thread when the outcome is known; at once when it is."""
+        with self._stream.mutex:
+            if not self.done():
+                self._callbacks = [*(self._callbacks or ()), callback]
+                return
+        callback(self)
+
+
+Outcome = tuple["asyncio.Future[Receipt]", PendingAppend]
+
+
+def _tell(outcomes: list[Outcome]) -> None:
+    """In the loop: one call for all futures of a group."""
+    for future, pending in outcomes:
+        if future.cancelled():
+            continue
+        try:
+            future.set_result(pending.result(0))
+        except Exception as error:  # it belongs to who awaits this future
+            future.set_exception(error)
 
 
 class Stream:
@@ -57,29 +92,49 @@ class Stream:
         self._core = writer.usable()
         self._address = int(ffi.cast("uintptr_t", self._core))
         self._pending: deque[PendingAppend] = deque()
-        self._mutex = threading.Lock()
-        self._done = threading.Condition(self._mutex)
+        self._ticket = ctypes.addressof(_UNUSED_TICKET)
+        self._awaited: dict[PendingAppend, tuple[asyncio.AbstractEventLoop, asyncio.Future[Receipt]]] = {}
+        self.mutex = threading.Lock()
+        self._done = threading.Condition(self.mutex)
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="sealedger-stream", daemon=True)
         self._thread.start()
 
     def submit(self, event: Any) -> PendingAppend:
         """Queue `event`; `EventError` at once when it cannot be stored. Waits only when 64 MiB are queued."""
+        return self._submit(event, None)
+
+    def submit_for(self, event: Any, loop: asyncio.AbstractEventLoop, future: asyncio.Future[Receipt]) -> None:
+        """Queue `event`, and resolve `future` in `loop`, all of a group in one call."""
+        self._submit(event, (loop, future))
+
+    def _submit(
+        self, event: Any, awaited: tuple[asyncio.AbstractEventLoop, asyncio.Future[Receipt]] | None
+    ) -> PendingAppend:
         payload = events.encode(event)
-        future = PendingAppend()
-        ticket = ctypes.c_uint64()
+        pending = PendingAppend(self)
         while True:
-            with self._mutex:  # tickets and futures must come in one order
-                status = _submit(self._address, payload, len(payload), ctypes.byref(ticket))
+            with self.mutex:  # tickets and futures must come in one order
+                status = _submit(self._address, payload, len(payload), self._ticket)
                 if status == lib.LEDGER_OK:
-                    self._pending.append(future)
-                    return future
+                    self._pending.append(pending)
+                    if awaited is not None:
+                        self._awaited[pending] = awaited
+                    return pending
             if status == lib.LEDGER_QUEUE_FULL:
                 lib.ledger_submit_room(self._core, _WAIT_NS)
             elif status in (lib.LEDGER_BAD_EVENT, lib.LEDGER_TOO_LARGE):
                 raise events.explain(event)
             else:
                 raise self._writer.error(status, "submitting")
+
+    def wait_for(self, pending: PendingAppend, timeout: float | None) -> None:
+        """Until the outcome of `pending` is known."""
+        if self.pid != os.getpid():
+            raise ForkedHandleError("this future was made before the fork; only the parent knows its outcome")
+        with self.mutex:
+            if not self._done.wait_for(pending.done, timeout):
+                raise TimeoutError("the event is not durable yet; it stays queued")
 
     def _run(self) -> None:
         request, outcome = ffi.new("ledger_request **"), ffi.new("ledger_outcome *")
@@ -102,34 +157,42 @@ class Stream:
         count, status, hints = int(outcome.count), int(outcome.status), int(outcome.hints)
         rows = bytearray(count * 120)
         lib.ledger_completed_take(self._core, request, ffi.from_buffer("uint8_t[]", rows))
-        with self._mutex:
-            futures = [self._pending.popleft() for _ in range(min(count, len(self._pending)))]
-            self._done.notify_all()
         if status == lib.LEDGER_OK:
-            receipts = Receipts(int(outcome.base), int(outcome.time), bytes(rows))
-            for position, future in enumerate(futures):
-                future.set_result(receipts[position])
+            self._settle(count, Receipts(int(outcome.base), int(outcome.time), bytes(rows)), None)
         else:
-            error = self._writer.error(status, "appending a submitted event")
-            for future in futures:
-                future.set_exception(error)
+            self._settle(count, None, self._writer.error(status, "appending a submitted event"))
         if hints:
             self._heed(hints)
 
-    def _fail(self, error: Exception) -> None:
-        with self._mutex:
-            futures = list(self._pending)
-            self._pending.clear()
-            self._stopping = True
+    def _settle(self, count: int, receipts: Receipts | None, error: Exception | None) -> None:
+        told: dict[asyncio.AbstractEventLoop, list[Outcome]] = {}
+        called = []
+        with self.mutex:
+            for position in range(min(count, len(self._pending))):
+                pending = self._pending.popleft()
+                pending._position = position
+                pending._receipts, pending._error = receipts, error
+                if pending._callbacks:
+                    called.append(pending)
+                if self._awaited and (awaited := self._awaited.pop(pending, None)) is not None:
+                    told.setdefault(awaited[0], []).append((awaited[1], pending))
             self._done.notify_all()
-        for future in futures:
-            future.set_exception(error)
+        for loop, outcomes in told.items():
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(_tell, outcomes)
+        for pending in called:
+            for callback in pending._callbacks or ():
+                callback(pending)
+
+    def _fail(self, error: Exception) -> None:
+        self._stopping = True
+        self._settle(len(self._pending), None, error)
 
     def drain(self) -> None:
         """Wait until every submitted event is resolved, then end the thread."""
         if self.pid != os.getpid():
             return
-        with self._mutex:
+        with self.mutex:
             while self._pending and self._thread.is_alive():
                 self._done.wait(0.2)
         self._stopping = True
