@@ -1,10 +1,11 @@
 """One bit of each byte of each file is flipped: a ledger answers the same, or says that it is damaged.
 
 Never another answer, never a shorter one. In runs of more than 64 zeros every 89th byte is taken, of the zero end
-of an active file every 65,521st; opening for writing is tried at every third of the rest, with LEDGER_DEEP at all."""
+of an active file every 65,521st; opening for writing is tried at every fifth of the rest, with LEDGER_DEEP at all."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator
@@ -30,10 +31,11 @@ FILES = {
     "active": "active/*1.act",
     "checkpoint": "checkpoints/*",
 }
-# A flip in these is always found by `verify`; the others hold nothing that an answer comes from.
-VERIFIED = ("LEDGER", "sealed", "active", "checkpoint")
-# Fixed fields of which a reader needs no more than one of two copies: noted as degraded.
-STRIDE = 1 if os.environ.get("LEDGER_DEEP") else 3
+# A flip in these is always found, by an error, a problem of `verify` or a note of what is degraded; the others hold
+# nothing that an answer comes from. In the active file that ends with the last batch: bytes after it are a tail
+# that nobody was told of, which a writer that is at work also leaves.
+EVIDENCE = ("LEDGER", "sealed", "active", "checkpoint")
+STRIDE = 1 if os.environ.get("LEDGER_DEEP") else 5
 _ZEROS = re.compile(rb"\x00{65,}")
 
 
@@ -53,6 +55,7 @@ class Original:
             log.append_many([event(24), event(25)])
             log.checkpoint()
             self.answers = answers(log)
+            self.active_end = int(log._open_writer().head().written_end)
         self.files = {p: p.read_bytes() for p in path.rglob("*") if p.is_file()}
 
     def restore(self) -> None:
@@ -96,6 +99,9 @@ def test_flipped_bit(original: Original, kind: str) -> None:
     writing refuses with nothing changed, or goes on from all there was."""
     (path,) = original.path.glob(FILES[kind])
     data = original.files[path]
+    evidence_end = 0
+    if kind in EVIDENCE:
+        evidence_end = original.active_end if kind == "active" else len(data)
     for number, at in enumerate(offsets(data)):
         flipped = bytearray(data)
         flipped[at] ^= 1 << (at * 5 + number) % 8
@@ -109,7 +115,7 @@ def test_flipped_bit(original: Original, kind: str) -> None:
         except LedgerError:
             found = True
         assert original.now() == original.files | {path: bytes(flipped)}, f"a reader wrote: {where}"
-        assert found or kind not in VERIFIED, f"not found: {where}"
+        assert found or at >= evidence_end, f"not found: {where}"
         if number % STRIDE == 0:
             write_to(original, where)
         path.write_bytes(data)
@@ -121,14 +127,12 @@ def write_to(original: Original, where: str) -> None:
         log = Ledger(original.path, create=False)
     except LedgerError:
         after = original.now()
-        assert {p: after[p] for p in after if p.name != "lock"} == {p: before[p] for p in before if p.name != "lock"}
+        changed = {p for p in before | after if before.get(p) != after.get(p) and p.name != "lock"}
+        assert not changed, where
         return
-    try:
-        with log:
-            receipt = log.append({"new": 1})
-            assert log[receipt.index] == {"new": 1}
-            assert list(log)[:-1] == original.answers[4], where
-            assert receipt.index >= original.answers[0], where
-    except LedgerError:
-        pass  # a read of the damaged place, which is not that of the append
+    with contextlib.suppress(LedgerError), log:  # a read may meet the damage that the append did not
+        receipt = log.append({"new": 1})
+        assert receipt.index >= original.answers[0], where
+        assert log[receipt.index] == {"new": 1}
+        assert list(log)[:-1] == original.answers[4], where
     original.restore()
