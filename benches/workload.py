@@ -37,15 +37,28 @@ def _big(rng: random.Random, position: int) -> Event:
     return {
         "seq": position,
         "time_ms": _START_MS + position * 3 + rng.randrange(3),
-        "id": _hex(rng, 24),
+        "id": _hex(rng, 28),
         "source": f"{service}.example.com",
         "action": rng.choice(_VERBS) + rng.choice(_NOUNS),
         "region": rng.choice(_REGIONS),
         "address": _address(rng),
         "agent": rng.choice(_AGENTS),
-        "actor": {"type": "user", "name": user, "arn": f"arn:example:iam::{account}:user/{user}", "mfa": rng.random() < 0.7},
-        "request": {"name": f"res-{rng.randrange(9000)}", "bucket": f"b-{_hex(rng, 8)}", "bytes": rng.randrange(1 << 20)},
-        "response": {"status": rng.choice((200, 200, 200, 403, 404)), "ms": round(rng.random() * 90, 3), "id": _hex(rng, 24)},
+        "actor": {
+            "type": "user",
+            "name": user,
+            "arn": f"arn:example:iam::{account}:user/{user}",
+            "mfa": rng.random() < 0.7,
+        },
+        "request": {
+            "name": f"res-{rng.randrange(9000)}",
+            "bucket": f"b-{_hex(rng, 8)}",
+            "bytes": rng.randrange(1 << 20),
+        },
+        "response": {
+            "status": rng.choice((200, 200, 200, 403, 404)),
+            "ms": round(rng.random() * 90, 3),
+            "id": _hex(rng, 24),
+        },
         "read_only": rng.random() < 0.6,
     }
 

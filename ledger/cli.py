@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ def command(function: Callable[..., Any]) -> Callable[..., None]:
         if as_json:
             click.echo(json.dumps(result, default=_plain))
         elif isinstance(result, dict):
-            for key, value in result.items():
+            for key, value in result.lines() if isinstance(result, _Report) else result.items():
                 click.echo(f"{key:<14} {value}")
         elif result is not None:
             click.echo(result)
@@ -91,7 +91,7 @@ def init(path: Path, name: str | None) -> Any:
     from ledger.engine import Ledger
     from ledger.proofs import keys
 
-    with Ledger(path, name=name) as log:
+    with Ledger(path, name=name, new_key=True) as log:
         signer = keys.load(log.origin, path) or keys.create(log.origin, path)
         return {
             "origin": log.origin,
@@ -241,15 +241,13 @@ def verify(path: Path, keys: tuple[str, ...], fingerprint: str | None, **options
         except ValueError:
             raise UsageError("--fingerprint is 64 hex digits") from None
     report = verify_ledger(path, keys=keys, fingerprint=pinned, **options)
-    if click.get_current_context().find_root().params.get("quiet"):
-        return None, report.exit_code
     return _Report(report.as_dict()), report.exit_code
 
 
 class _Report(dict[str, Any]):
     """A report that prints as lines."""
 
-    def items(self) -> Any:
+    def lines(self) -> Iterator[tuple[str, str]]:
         for line in self["lines"]:
             yield f"{line['grade']}({line['size']})", line["evidence"]
             if line["not_proven"]:

@@ -25,7 +25,6 @@ from ledger.demo_events import INCIDENT_ACTOR, generate
 from ledger.encoding import json_lines
 from ledger.engine import Ledger
 from ledger.errors import LedgerError
-from ledger.proofs import keys
 
 __all__ = ["run"]
 
@@ -72,8 +71,8 @@ def _run(console: Console, home: Path, count: int, file: str | None) -> dict[str
     figures: dict[str, Any] = {}
     path = home / "audit"
     console.print("[bold]1. A ledger, and a signing key outside of it[/]")
-    log = Ledger(path)
-    signer = keys.create(log.origin, path)
+    log = Ledger(path, new_key=True)
+    signer = log.signer()
     fingerprint = log.fingerprint
     console.print(f"  origin {log.origin}\n  pin    {signer.vkey}\n  F      {fingerprint.hex()}")
 

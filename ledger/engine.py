@@ -14,6 +14,7 @@ import msgpack
 from ledger._native import ffi, lib
 from ledger.encoding import event as events
 from ledger.encoding.arrays import array_length, packed_array
+from ledger.encoding.identity import as_map
 from ledger.errors import ClosedError, EnvironmentFailure, EventError, NoKeyError, UsageError
 from ledger.merkle import tree
 from ledger.storage import sealer
@@ -40,10 +41,10 @@ class Ledger:
     """A ledger at `path`: created if it is not there (unless `create=False`), else opened. Context manager.
 
     Several processes and threads may have the same ledger open and append at once. `readonly=True` takes no lock
-    and writes nothing. `salvage=True` opens a damaged ledger read-only and serves what verifies. `name` is the
-    first part of the origin of a new ledger. `signer`: a `ledger.note.NoteSigner`; by default the key that
-    `sealedger init` made for this origin. `sync="interval:20ms"` gathers appends and commits once a tick; every
-    append still returns when durable. Limits count for a new ledger.
+    and writes nothing; `salvage=True` does the same on a damaged ledger and serves what verifies. For a new one:
+    `name` is the first part of its origin, `new_key=True` makes its signing key (as `sealedger init` does), LEDGER
+    names that key, and the limits count. `signer`: a `ledger.note.NoteSigner`; by default the key of this origin
+    in the key folder. `sync="interval:20ms"` commits once a tick; every append still returns when durable.
 
     Raises `CorruptionError` (nothing changed), `CopiedLedgerError`, `EnvironmentFailure`, `UsageError`."""
 
@@ -56,6 +57,7 @@ class Ledger:
         salvage: bool = False,
         name: str | None = None,
         signer: Any = None,
+        new_key: bool = False,
         sync: str = "commit",
         segment_bytes_max: int = 64 << 20,
         segment_entries_max: int = 1_000_000,
@@ -78,7 +80,7 @@ class Ledger:
         except FileNotFoundError:
             if self.readonly or not create:
                 raise EnvironmentFailure(f"there is no ledger at {self.path}; nothing was made") from None
-            keys = () if signer is None else (signer.vkey,)
+            keys = self._new_key if new_key else self._given_key
             self.identity = create_ledger(self.paths, name=name or self.path.name or "ledger", limits=limits, keys=keys)
         self._writer: Writer | None = None
         if not self.readonly:
@@ -93,6 +95,14 @@ class Ledger:
             if self._writer is not None:
                 self._writer.close()
             raise
+
+    def _given_key(self, origin: str) -> tuple[str, ...]:
+        return () if self._signer is None else (self._signer.vkey,)
+
+    def _new_key(self, origin: str) -> tuple[str, ...]:
+        from ledger.proofs import keys
+
+        return (keys.create(origin, self.path).vkey,)
 
     # ---- identity and state -------------------------------------------------------------------------
 
@@ -207,7 +217,7 @@ class Ledger:
         index = self._index(index)
         payload = self._open_store().payload(index)
         if index == 0:
-            return _identity_map(payload)
+            return as_map(payload)
         return events.unpack(payload)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -387,8 +397,3 @@ class Ledger:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _identity_map(payload: bytes) -> dict[str, Any]:
-    result: dict[str, Any] = msgpack.unpackb(payload[8:-32])
-    return result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import msgpack
 from ledger.errors import CorruptionError, UsageError
 from ledger.types import Limits
 
-__all__ = ["Identity", "decode", "encode"]
+__all__ = ["Identity", "as_map", "decode", "encode"]
 
 _MAGIC = b"\x89LGL\r\n\x1a\n"
 _BYTES_MAX = 4096
@@ -45,19 +45,19 @@ def encode(
     name: str,
     created_ns: int,
     limits: Limits,
-    keys: tuple[str, ...],
+    keys: Callable[[str], tuple[str, ...]],
     index_key: bytes,
-    nonce: bytes | None = None,
+    nonce: bytes,
     predecessor: dict[str, Any] | None = None,
 ) -> Identity:
     """A new identity. `name` becomes the origin `<name>/<16 hex of the nonce>`; no spaces, no "+"."""
     if not name or any(c.isspace() or c == "+" for c in name):
         raise UsageError(f"a ledger's name has no white space and no '+': {name!r}")
-    nonce = secrets.token_bytes(32) if nonce is None else nonce
+    origin = f"{name}/{nonce[:8].hex()}"
     body = {
         "format": [1, 0],
         "nonce": nonce,
-        "origin": f"{name}/{nonce[:8].hex()}",
+        "origin": origin,
         "created": created_ns,
         "limits": {
             "segment_bytes_max": limits.segment_bytes_max,
@@ -65,7 +65,7 @@ def encode(
             "segment_age_max_s": float(limits.segment_age_max_s),
             "event_bytes_max": limits.event_bytes_max,
         },
-        "keys": list(keys),
+        "keys": list(keys(origin)),
         "index_key": hashlib.sha256(index_key).digest(),
         "predecessor": predecessor,
     }
@@ -97,3 +97,9 @@ def decode(data: bytes) -> Identity:
         body["predecessor"],
         data,
     )
+
+
+def as_map(data: bytes) -> dict[str, Any]:
+    """The map inside LEDGER, as entry 0 is shown; of checked bytes."""
+    result: dict[str, Any] = msgpack.unpackb(data[len(_MAGIC) : -32])
+    return result

@@ -11,7 +11,7 @@ from ledger.errors import MismatchError, VerificationError
 from ledger.merkle import tree
 from ledger.note import checkpoint_text, sign_note, verify_note
 from ledger.proofs import keys
-from ledger.storage.files import publish_file
+from ledger.storage.files import publish_file, read_file
 from ledger.storage.paths import Paths
 from ledger.verify import Checkpoint, VerifierKey, parse_checkpoint, parse_note
 
@@ -33,7 +33,7 @@ def stored(paths: Paths) -> tuple[list[Stored], list[str]]:
     found, problems = [], []
     for name in paths.list_checkpoints().found:
         path = paths.checkpoint(name.size, name.digest8)
-        data = path.read_bytes()
+        data = read_file(path)
         try:
             if hashlib.sha256(data).hexdigest()[:8] != name.digest8:
                 raise VerificationError("its bytes do not match its name")

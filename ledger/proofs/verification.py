@@ -184,6 +184,7 @@ def _check(
         _remember(report, store, memory, receipt, anchored)
         if until == "checkpoint":
             report.size = report.coverage["checked"] = anchored
+            report.root = tree.root(anchored, store.node).hex()
     finally:
         store.close()
 
@@ -197,9 +198,8 @@ def _check_segments(
             continue
         if isinstance(segment, SealedSegment):
             if segment.end <= since:
+                border = _claimed_border(store, segment)
                 continue
-            if segment.base != border.size:
-                raise UsageError(f"since={since} needs the segments before it: verify(level='full') without since")
             base = segment.base
 
             def step(done: int, base: int = base) -> None:
@@ -214,6 +214,12 @@ def _check_segments(
             if progress is not None:
                 progress(segment.size, store.size)
     return border, checked
+
+
+def _claimed_border(store: Store, segment: SealedSegment) -> Border:
+    """What a segment that is not read again says of its end: no evidence, only what the next is compared with."""
+    peaks = b"".join(store.node(level, i) for level, i in tree.peaks(0, segment.end))
+    return Border(segment.end, segment.footer.link_after, segment.time_last(), peaks, segment.seal_hash)
 
 
 def _check_active(segment: ActiveSegment, border: Border) -> Border:
@@ -296,8 +302,11 @@ def _remember(
 ) -> None:
     """L3: agreement with what the verifier kept outside the host."""
     if memory is not None:
-        kept = json.loads(Path(memory).read_text())
-        size, root = int(kept["size"]), bytes.fromhex(kept["root"])
+        try:
+            kept = json.loads(Path(memory).read_text())
+            size, root = int(kept["size"]), bytes.fromhex(kept["root"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UsageError(f"{memory} is not the JSON of an earlier verify: {error!r}") from None
         if kept.get("fingerprint", report.fingerprint) != report.fingerprint:
             report.problems.append("the memory is of another ledger")
         elif size > store.size:

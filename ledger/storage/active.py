@@ -13,6 +13,7 @@ from typing import Any
 
 from ledger._native import Row, as_bytes, ffi, lib
 from ledger.errors import CorruptionError, EnvironmentFailure, UsageError
+from ledger.storage.files import open_regular
 
 __all__ = ["BATCHES_BEGIN", "STOPS", "ActiveSegment", "read_exactly", "read_header"]
 
@@ -70,7 +71,7 @@ class ActiveSegment:
     def __init__(self, path: Path, fingerprint: bytes) -> None:
         self.path = path
         try:
-            self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            self._file = open_regular(path)
         except FileNotFoundError:
             raise
         except OSError as error:

@@ -12,6 +12,7 @@ import os
 import secrets
 import struct
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from ledger._native import ffi, lib, raise_status
@@ -19,7 +20,7 @@ from ledger.encoding import identity
 from ledger.encoding.identity import Identity
 from ledger.errors import CorruptionError, EnvironmentFailure
 from ledger.storage.active import BATCHES_BEGIN, HEADER_BYTES, ActiveSegment, read_exactly
-from ledger.storage.files import boot_id, lock_digest, publish_file, sync_folder, translated
+from ledger.storage.files import boot_id, lock_digest, publish_file, read_file, sync_folder, translated
 from ledger.storage.paths import Paths
 from ledger.types import Limits
 
@@ -32,11 +33,13 @@ _LOCK_MAGIC = b"LGLOCK1\x00"
 
 def read_identity(paths: Paths) -> Identity:
     """LEDGER, checked. `FileNotFoundError` when there is none."""
-    return identity.decode(paths.ledger.read_bytes())
+    return identity.decode(read_file(paths.ledger))
 
 
-def create(paths: Paths, *, name: str, limits: Limits, keys: tuple[str, ...]) -> Identity:
-    """Make a ledger at `paths`, or return the identity of the one that is there. Durable when it returns."""
+def create(paths: Paths, *, name: str, limits: Limits, keys: Callable[[str], tuple[str, ...]]) -> Identity:
+    """Make a ledger at `paths`, or return the identity of the one that is there. Durable when it returns.
+
+    `keys(origin)` gives the verifier keys that LEDGER shall name; it is called by the one process that creates."""
     with translated(f"creating a ledger at {paths.root}; nothing was lost"):
         _make_folders(paths)
         lock = os.open(paths.lock, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -94,7 +97,7 @@ def is_copy(paths: Paths) -> bool:
     return data != _LOCK_MAGIC + lock_digest(paths.lock)
 
 
-def _create_locked(paths: Paths, name: str, limits: Limits, keys: tuple[str, ...]) -> Identity:
+def _create_locked(paths: Paths, name: str, limits: Limits, keys: Callable[[str], tuple[str, ...]]) -> Identity:
     unfinished = _unfinished(paths)
     if unfinished is not None:
         publish_file(paths.ledger, unfinished.data)
@@ -104,6 +107,7 @@ def _create_locked(paths: Paths, name: str, limits: Limits, keys: tuple[str, ...
         created_ns=time.time_ns(),
         limits=limits,
         keys=keys,
+        nonce=secrets.token_bytes(32),
         index_key=paths.index_key.read_bytes(),
     )
     paths.active(0).unlink(missing_ok=True)

@@ -6,12 +6,13 @@ import contextlib
 import errno
 import hashlib
 import os
+import stat
 import struct
 from pathlib import Path
 
-from ledger.errors import DiskFullError, DurabilityUnknownError, EnvironmentFailure
+from ledger.errors import CorruptionError, DiskFullError, DurabilityUnknownError, EnvironmentFailure
 
-__all__ = ["boot_id", "lock_digest", "publish_file", "sync_folder", "translated"]
+__all__ = ["boot_id", "lock_digest", "open_regular", "publish_file", "read_file", "sync_folder", "translated"]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -24,6 +25,24 @@ def translated(what: str):  # type: ignore[no-untyped-def]
     except OSError as error:
         kind = DiskFullError if error.errno in _FULL else EnvironmentFailure
         raise kind(f"{what}: {error.strerror} ({error.filename or 'no file'})") from error
+
+
+def open_regular(path: Path, flags: int = os.O_RDONLY) -> int:
+    """A descriptor of a regular file: no link is followed, a FIFO or device in its place does not block."""
+    descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise CorruptionError(f"{path} is not a regular file; nothing was read from it")
+    return descriptor
+
+
+def read_file(path: Path, bytes_max: int = 1 << 28) -> bytes:
+    """The whole of a regular file. `FileNotFoundError` when it is not there."""
+    descriptor = open_regular(path)
+    with os.fdopen(descriptor, "rb") as file:
+        if os.fstat(descriptor).st_size > bytes_max:
+            raise CorruptionError(f"{path} is larger than any file of its kind")
+        return file.read()
 
 
 def sync_folder(folder: Path) -> None:

@@ -123,8 +123,8 @@ def refuse(paths: Paths, finding: Finding) -> CorruptionError:
     path = paths.active(finding.segno)
     return CorruptionError(
         f"{path}: {finding.stop} at offset {finding.end}, yet {finding.evidence}. Entries from index {finding.size} "
-        f"on may be lost; those before it are safe, and nothing was changed. Open with salvage=True to read them, "
-        "`sealedger repair` to copy them to a new ledger",
+        f"on may be lost; those before it are safe, and nothing was changed. Open with salvage=True to "
+        "read them, and restore the file from a backup",
         segment=finding.segno,
         offset=finding.end,
         index=finding.size,

@@ -18,7 +18,7 @@ from typing import Any
 from ledger.encoding.manifest import Manifest, ManifestRow
 from ledger.errors import CorruptionError
 from ledger.storage.active import ActiveSegment
-from ledger.storage.files import publish_file, sync_folder, translated
+from ledger.storage.files import publish_file, read_file, sync_folder, translated
 from ledger.storage.seal import build_segment
 from ledger.storage.sealed import SealedSegment
 from ledger.storage.sealed_check import Border
@@ -128,7 +128,7 @@ def read_manifest(store: Store) -> tuple[Manifest | None, list[str]]:
     problems: list[str] = []
     for generation in reversed(store.paths.list_manifests().found):
         try:
-            return Manifest.decode(store.paths.manifest(generation).read_bytes(), generation), problems
+            return Manifest.decode(read_file(store.paths.manifest(generation)), generation), problems
         except CorruptionError as error:
             problems.append(str(error))
     return None, problems

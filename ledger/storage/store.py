@@ -14,6 +14,7 @@ from ledger._native import ffi, lib
 from ledger.encoding.identity import Identity
 from ledger.errors import CorruptionError
 from ledger.storage.active import ActiveSegment
+from ledger.storage.files import read_file
 from ledger.storage.paths import Paths
 from ledger.storage.recover import Finding, examine, newest_active
 from ledger.storage.sealed import SealedSegment
@@ -102,7 +103,7 @@ class Store:
         if self.writer is not None:
             return self.writer.head()
         head = ffi.new("ledger_head *")
-        data = self.paths.head.read_bytes()
+        data = read_file(self.paths.head)
         good = len(data) == 8192 and lib.ledger_head_parse(data, head) == lib.LEDGER_OK
         if good and head.valid_slots == 2:
             return head

@@ -26,9 +26,7 @@ def tree_root(leaves: Sequence[bytes]) -> bytes:
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 
-def rebuild(
-    fingerprint: bytes, rows: Sequence[tuple[int, int, bytes, bytes]]
-) -> tuple[list[bytes], list[bytes]]:
+def rebuild(fingerprint: bytes, rows: Sequence[tuple[int, int, bytes, bytes]]) -> tuple[list[bytes], list[bytes]]:
     """Entries and leaf hashes of a whole ledger from its `rows` (kind, time in ns, salt, payload)."""
     entries: list[bytes] = []
     leaves: list[bytes] = []

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ledger import Ledger, Receipt
+from ledger import Ledger, Receipt, UsageError
 from ledger.proofs import keys
 from ledger.proofs.verification import VerifyReport, verify
 
@@ -55,18 +55,35 @@ def test_a_key_beside_the_ledger_is_no_upgrade(made: tuple[Path, str]) -> None:
 def test_a_key_in_ledger_counts_only_with_a_brought_fingerprint(tmp_path: Path) -> None:
     """Keys in LEDGER count as brought when F was brought and agrees, never otherwise."""
     path = tmp_path / "a"
-    from ledger.note import NoteSigner
-
-    with Ledger(path, signer=NoteSigner.generate("x")) as log:
-        signer = NoteSigner(log.origin, b"\x07" * 32)
-        log._signer = signer
+    with Ledger(path, new_key=True) as log:
         log.append({"n": 1})
         log.checkpoint()
         fingerprint = log.fingerprint
-    assert not verify(path).ok
-    assert not verify(path, fingerprint=fingerprint).ok  # the key in LEDGER did not sign this checkpoint
-    report = verify(path, fingerprint=b"\x01" * 32)
-    assert report.exit_code == 1
+        assert log[0]["keys"] == [log.signer().vkey]
+    assert verify(path).exit_code == 4
+    assert verify(path, fingerprint=fingerprint).ok
+    assert verify(path, fingerprint=b"\x01" * 32).exit_code == 1
+
+
+def test_since_is_no_upgrade_for_older_bytes(made: tuple[Path, str]) -> None:
+    """Segments that `since` leaves out are not evidence: nothing above L0 is claimed, and nothing is accused."""
+    path, vkey = made
+    report = verify(path, keys=[vkey], since=501)
+    assert grades(report) == [("L0", report.size)]
+    assert (report.problems, report.exit_code) == ([], 4)
+
+
+def test_a_report_up_to_the_checkpoint_is_memory(made: tuple[Path, str], tmp_path: Path) -> None:
+    """The root of a report is that of its size, also when it stops at the checkpoint."""
+    path, vkey = made
+    with Ledger(path) as log:
+        log.append({"later": 1})
+    memory = tmp_path / "memory.json"
+    memory.write_text(json.dumps(verify(path, keys=[vkey], until="checkpoint").as_dict()))
+    assert verify(path, keys=[vkey], memory=memory, until="checkpoint", require="L3").ok
+    memory.write_text("{}")
+    with pytest.raises(UsageError):
+        verify(path, keys=[vkey], memory=memory)
 
 
 def test_a_smaller_checkpoint_lifts_only_its_prefix(made: tuple[Path, str]) -> None:
