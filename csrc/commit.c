@@ -157,6 +157,21 @@ static int undo_write(ledger_core *core, uint64_t bytes, int error) {
     return ledger_core_fault(core, LEDGER_DISK_FULL, error, "writing a batch");
 }
 
+static int write_batch(ledger_core *core, ledger_request *group, uint32_t *hints);
+
+/* No segment is ever closed empty: before a roll for a batch that is too large for an unbegun file, a note. */
+static int write_heartbeat(ledger_core *core, uint32_t *hints) {
+    static const uint8_t note[] = "\x81\xa4note\xa9heartbeat";
+    ledger_request *request = ledger_request_new(64, 1);
+    if (!request) {
+        return LEDGER_NOMEM;
+    }
+    ledger_request_add(request, note, sizeof note - 1, 1);
+    int status = write_batch(core, request, hints);
+    ledger_request_free(request);
+    return status;
+}
+
 static int write_batch(ledger_core *core, ledger_request *group, uint32_t *hints) {
     uint64_t body = 32, count = 0;
     for (ledger_request *request = group; request; request = request->next) {
@@ -166,7 +181,9 @@ static int write_batch(ledger_core *core, ledger_request *group, uint32_t *hints
     uint64_t bytes = (BATCH_HEADER_BYTES + body + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     LEDGER_CHECK(core, count > 0 && body <= BATCH_BYTES_MAX);
     if (must_roll(core, bytes, count)) {
-        int status = ledger_roll(core, bytes);
+        bool empty = core->head.written_size == core->header.base;
+        int status = empty ? write_heartbeat(core, hints) : LEDGER_OK;
+        status = status == LEDGER_OK ? ledger_roll(core, bytes) : status;
         if (status != LEDGER_OK) {
             return status;
         }

@@ -110,7 +110,12 @@ class ActiveSegment:
         self._leaves = ffi.new("uint8_t[]", self._capacity * 32)
         self._count = 0
 
+    def renew_lock(self) -> None:
+        """In a forked child: another thread of the parent may have held it."""
+        self._lock = threading.RLock()
+
     def close(self) -> None:
+        """Close the descriptor."""
         os.close(self._file)
 
     @property

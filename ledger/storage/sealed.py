@@ -123,6 +123,10 @@ class SealedSegment:
             raise corrupt(self.segno, "header", what, offset=0)
         return footer
 
+    def renew_lock(self) -> None:
+        """In a forked child: another thread of the parent may have held it."""
+        self._lock = threading.Lock()
+
     def close(self) -> None:
         """Close the descriptor. Harmless twice."""
         if self._fd >= 0:

@@ -6,7 +6,9 @@ acknowledged entry is seen exactly once, from the active file or the sealed one 
 from __future__ import annotations
 
 import bisect
+import os
 import threading
+import weakref
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -49,6 +51,7 @@ class Store:
         self._segments: list[Segment] = []
         self._bases: list[int] = []
         self._size = 0
+        _stores.add(self)
         self.refresh()
 
     # ---- what there is ------------------------------------------------------------------------------
@@ -215,6 +218,12 @@ class Store:
                 if old.segno == segment.segno and isinstance(old, ActiveSegment):
                     self._segments[at] = segment
 
+    def renew_locks(self) -> None:
+        """In a forked child: another thread of the parent may have held them [FORK-1]."""
+        self._lock = threading.RLock()
+        for segment in self._segments:
+            segment.renew_lock()
+
     def close(self) -> None:
         """Close every file. Reads still running in other threads fail with `EnvironmentFailure`."""
         with self._lock:
@@ -275,3 +284,14 @@ class Store:
             lib.ledger_leaves_root(ffi.from_buffer("uint8_t[]", leaves), end - begin, root)
             return bytes(root)
         return node_hash(self.node(level - 1, 2 * i), self.node(level - 1, 2 * i + 1))
+
+
+_stores: weakref.WeakSet[Store] = weakref.WeakSet()
+
+
+def _renew_all() -> None:
+    for store in list(_stores):
+        store.renew_locks()
+
+
+os.register_at_fork(after_in_child=_renew_all)

@@ -26,9 +26,7 @@ codec_each = pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.na
 MOMENTS = st.datetimes(
     min_value=datetime(1, 1, 3),
     max_value=datetime(9999, 12, 29),
-    timezones=st.sampled_from(
-        [UTC, ZoneInfo("Europe/Berlin"), timezone(timedelta(hours=-9, minutes=-30, seconds=-7))]
-    ),
+    timezones=st.sampled_from([UTC, ZoneInfo("Europe/Berlin"), timezone(timedelta(hours=-9, minutes=-30, seconds=-7))]),
 )
 STAMPS = st.builds(
     msgpack.Timestamp,
@@ -82,9 +80,7 @@ def shape(value: object) -> object:
 
 
 @given(EVENTS)
-@example(
-    {"a": datetime(1, 1, 1, tzinfo=UTC), "b": datetime(9999, 12, 31, 23, 59, 59, 999_999, UTC)}
-)
+@example({"a": datetime(1, 1, 1, tzinfo=UTC), "b": datetime(9999, 12, 31, 23, 59, 59, 999_999, UTC)})
 def test_event_comes_back_equal_with_its_types_and_key_order(event: dict[str, Any]) -> None:
     """Every accepted event survives packing and unpacking, and the check accepts its bytes."""
     payload = events.pack(event)

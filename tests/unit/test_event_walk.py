@@ -125,9 +125,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize(("data", "reason", "offset"), FAULTS.values(), ids=FAULTS.keys())
-def test_fault_is_named_with_its_place(
-    walker: Walker, data: bytes, reason: int, offset: int
-) -> None:
+def test_fault_is_named_with_its_place(walker: Walker, data: bytes, reason: int, offset: int) -> None:
     """Each broken rule is refused by both walkers, with its own reason, at the value at fault."""
     assert walker.check(data) == (reason, offset)
     assert event_walker.walk(data) == Verdict(0, reason, offset)
@@ -242,10 +240,7 @@ def test_keys_that_differ_in_one_byte_are_told_apart(walker: Walker, size: int, 
     """No two different keys count as one, wherever they differ."""
     middle = size // 2
     keys = {"x" * size} | {
-        "x" * i + c + "x" * (size - i - 1)
-        for i in {0, middle, size - 1}
-        if 0 <= i < size
-        for c in "ab"
+        "x" * i + c + "x" * (size - i - 1) for i in {0, middle, size - 1} if 0 <= i < size for c in "ab"
     }
     others = {f"{i:04}" for i in range(count)} - keys
     assert walker.check(msgpack.packb(dict.fromkeys([*keys, *others]))) == (0, 0)

@@ -94,9 +94,7 @@ def test_published_parsing_cases_end_as_their_names_say(name: str, text: bytes) 
 
 
 @given(JSON_EVENTS, st.booleans())
-def test_value_of_a_line_is_the_value_that_was_written(
-    event: dict[str, Any], is_ascii: bool
-) -> None:
+def test_value_of_a_line_is_the_value_that_was_written(event: dict[str, Any], is_ascii: bool) -> None:
     """Strings, 64-bit integers and floats survive exactly, and integers and floats stay apart."""
     text = json.dumps(event, ensure_ascii=is_ascii).encode()
     assert same(json_lines.parse(text), event)
@@ -216,11 +214,7 @@ def test_lines_are_the_same_in_whatever_pieces_they_come(
     texts = [b"" if event is None else json.dumps(event).encode() for event in batch]
     data = ending.join(texts) + (ending if is_ended else b"")
     begins = [0, *itertools.accumulate(len(text) + len(ending) for text in texts)]
-    expected = [
-        Line(number, begins[number - 1], event)
-        for number, event in enumerate(batch, 1)
-        if event is not None
-    ]
+    expected = [Line(number, begins[number - 1], event) for number, event in enumerate(batch, 1) if event is not None]
     source: Any = Pieces(compress(data), itertools.cycle(sizes))
     found = list(json_lines.read(source))
     assert [line[:2] for line in found] == [line[:2] for line in expected]
@@ -348,14 +342,8 @@ def test_real_events_come_back_equal(shared: Path, name: str, count: int) -> Non
             if seen < 5000:
                 assert events.encode_many(stored, codec=events.CODECS[-1]) == blob
                 assert all(same(a, b) for a, b in zip(found, stored, strict=True))
-                assert all(
-                    same(json_lines.parse(json_lines.dump(event).encode()), event)
-                    for event in stored
-                )
-            large += sum(
-                isinstance(event.get("Keywords"), int) and abs(event["Keywords"]) > 1 << 53
-                for event in found
-            )
+                assert all(same(json_lines.parse(json_lines.dump(event).encode()), event) for event in stored)
+            large += sum(isinstance(event.get("Keywords"), int) and abs(event["Keywords"]) > 1 << 53 for event in found)
             seen += len(batch)
     assert seen == count
     assert (large > 80_000) == (name == "windows-security-104k")

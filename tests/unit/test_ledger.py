@@ -236,3 +236,15 @@ def test_a_forked_child_appends_by_a_handle_of_its_own(tmp_path: Path) -> None:
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
         log.append({"who": "parent", "n": 3})
         assert sorted(e["n"] for e in log) == [0, 1, 2, 3]
+
+
+def test_a_batch_larger_than_an_unbegun_file_leaves_no_empty_segment(tmp_path: Path) -> None:
+    """Right after a roll comes a batch that the new file cannot hold: it is stored, and all segments seal."""
+    with Ledger(tmp_path / "a") as log:
+        log.append({"n": 0})
+        log._open_writer().roll()
+        receipts = log.append_many([{"n": n, "x": "y" * 100_000} for n in range(60)])
+        log.seal()
+        assert log[receipts[59].index]["n"] == 59
+        assert {s["state"] for s in log.segments[:-1]} == {"sealed"}
+        assert log.verify(require="L1").ok

@@ -264,9 +264,7 @@ def test_secret_key_of_another_type_is_refused() -> None:
         Cosigner.from_skey(LOG.skey())
 
 
-@pytest.mark.parametrize(
-    "name", ["", "a b", "a+b", "a\u00a0b", "a\n", "a\x01", "a\u2028", "\udc80"]
-)
+@pytest.mark.parametrize("name", ["", "a b", "a+b", "a\u00a0b", "a\n", "a\x01", "a\u2028", "\udc80"])
 def test_name_that_no_key_can_have_is_refused(name: str) -> None:
     """A name is one word without a plus sign."""
     with pytest.raises(UsageError):
@@ -301,9 +299,7 @@ def test_verifier_key_of_another_length_is_refused(length: int) -> None:
 
 
 @given(filled_line, st.integers(1, (1 << 63) - 1), hashes, st.lists(filled_line, max_size=3))
-def test_checkpoint_comes_back_from_its_text(
-    origin: str, size: int, root: bytes, extensions: list[str]
-) -> None:
+def test_checkpoint_comes_back_from_its_text(origin: str, size: int, root: bytes, extensions: list[str]) -> None:
     """Reading undoes writing, extension lines included."""
     checkpoint = Checkpoint(origin, size, root, tuple(extensions))
     assert parse_checkpoint(checkpoint_text(checkpoint)) == checkpoint

@@ -242,9 +242,7 @@ def test_path_quotes_keys_that_are_no_names_and_shortens_long_ones() -> None:
 @pytest.mark.parametrize("value", [math.nan, (1,), 1 << 64, nested(40), "\ud800", {1: 2}])
 def test_bad_event_of_a_batch_is_named_by_position_and_path(position: int, value: object) -> None:
     """All or none: the first bad event is named, wherever it stands and whatever comes later."""
-    batch: list[dict[str, Any]] = [
-        {"n": n, "at": datetime(2026, 1, 1, tzinfo=UTC)} for n in range(20)
-    ]
+    batch: list[dict[str, Any]] = [{"n": n, "at": datetime(2026, 1, 1, tzinfo=UTC)} for n in range(20)]
     batch[position]["user"] = {"x": value}
     batch[-1]["later"] = object()
     with pytest.raises(EventError) as caught:

@@ -27,9 +27,7 @@ SIZE_MAX = 1100
 LEAVES = [hashlib.sha256(i.to_bytes(2, "big")).digest() for i in range(SIZE_MAX)]
 NODE = memory_nodes(LEAVES)
 
-some_tile = st.builds(
-    Tile, st.integers(ENTRIES, 63), st.integers(0, SIZE_END), st.integers(1, WIDTH)
-)
+some_tile = st.builds(Tile, st.integers(ENTRIES, 63), st.integers(0, SIZE_END), st.integers(1, WIDTH))
 
 
 @pytest.mark.parametrize(

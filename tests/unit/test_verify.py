@@ -76,9 +76,7 @@ def flipped(value: bytes, bit: int) -> bytes:
     return bytes(changed)
 
 
-def foreign_inclusion(
-    index: int, size: int, leaf: bytes, proof: list[bytes], root: bytes
-) -> list[bool]:
+def foreign_inclusion(index: int, size: int, leaf: bytes, proof: list[bytes], root: bytes) -> list[bool]:
     """What the two outside verifiers say."""
     return [
         _accepts(lambda: metamorphic_log.verify_inclusion(index, size, leaf, proof, root)),
@@ -167,9 +165,7 @@ def test_inclusion_proof_does_not_fit_another_index(place: tuple[int, int], othe
 
 
 @given(indexed, st.integers(1, SIZE_MAX))
-def test_inclusion_proof_does_not_lead_to_the_root_of_another_size(
-    place: tuple[int, int], other: int
-) -> None:
+def test_inclusion_proof_does_not_lead_to_the_root_of_another_size(place: tuple[int, int], other: int) -> None:
     """With the root that belongs to another size, as a verified checkpoint gives it, it fails."""
     index, size = place
     if other != size:
@@ -178,9 +174,7 @@ def test_inclusion_proof_does_not_lead_to_the_root_of_another_size(
 
 
 @given(grown, grown)
-def test_consistency_proof_does_not_fit_other_sizes(
-    place: tuple[int, int], other: tuple[int, int]
-) -> None:
+def test_consistency_proof_does_not_fit_other_sizes(place: tuple[int, int], other: tuple[int, int]) -> None:
     """A proof between two sizes is refused between any others whose proof is not the same."""
     proof = subproof(place[0], 0, place[1], True)
     if proof != subproof(other[0], 0, other[1], True):
@@ -189,9 +183,7 @@ def test_consistency_proof_does_not_fit_other_sizes(
 
 
 @given(indexed, st.data())
-def test_inclusion_proof_of_another_length_is_undecided(
-    place: tuple[int, int], data: st.DataObject
-) -> None:
+def test_inclusion_proof_of_another_length_is_undecided(place: tuple[int, int], data: st.DataObject) -> None:
     """One hash more or less, anywhere, is refused before anything is hashed."""
     index, size = place
     proof = path(index, 0, size)
@@ -204,9 +196,7 @@ def test_inclusion_proof_of_another_length_is_undecided(
 
 
 @given(grown, st.data())
-def test_consistency_proof_of_another_length_is_undecided(
-    place: tuple[int, int], data: st.DataObject
-) -> None:
+def test_consistency_proof_of_another_length_is_undecided(place: tuple[int, int], data: st.DataObject) -> None:
     """One hash more or less, anywhere, is refused before anything is hashed."""
     old, new = place
     proof = subproof(old, 0, new, True)
@@ -218,9 +208,7 @@ def test_consistency_proof_of_another_length_is_undecided(
             assert not isinstance(caught.value, MismatchError)
 
 
-@pytest.mark.parametrize(
-    ("index", "size"), [(0, 0), (1, 1), (-1, 1), (5, 3), (0, SIZE_END), (SIZE_END, SIZE_END + 1)]
-)
+@pytest.mark.parametrize(("index", "size"), [(0, 0), (1, 1), (-1, 1), (5, 3), (0, SIZE_END), (SIZE_END, SIZE_END + 1)])
 def test_index_outside_the_tree_is_undecided(index: int, size: int) -> None:
     """No leaf is in the empty tree, at or after the size, or in a tree of 2**63 leaves."""
     with pytest.raises(VerificationError):

@@ -49,9 +49,7 @@ def command(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(
-    directory: Path, *more: str, key: str = LOG.vkey, payload: str = "payload"
-) -> tuple[int, str]:
+def run(directory: Path, *more: str, key: str = LOG.vkey, payload: str = "payload") -> tuple[int, str]:
     """Run the copy in isolated mode, without site packages; the exit code and all it printed."""
     arguments = ["proof", "--payload", payload, "--key", key, *more]
     done = subprocess.run(

@@ -42,9 +42,7 @@ class Case:
     def extra(self) -> bytes:
         commitment = hashlib.sha256(b"\x02" + self.salt + self.payload).digest()
         head = bytes([self.version, self.kind, self.scheme, self.flags])
-        entry = head + struct.pack(
-            "<I16sQQ", self.payload_bytes, self.ledger_id, self.entry_index, 1_700_000_000
-        )
+        entry = head + struct.pack("<I16sQQ", self.payload_bytes, self.ledger_id, self.entry_index, 1_700_000_000)
         return entry + commitment + self.link + self.salt
 
     def proof(self) -> str:
@@ -53,9 +51,7 @@ class Case:
         node = memory_nodes(leaves)
         text = checkpoint_text(Checkpoint(self.origin, self.size, root(self.size, node)))
         signed = sign_note(text, [self.signer])
-        return format_proof(
-            self.index, inclusion_proof(self.index, self.size, node), signed, self.extra()
-        )
+        return format_proof(self.index, inclusion_proof(self.index, self.size, node), signed, self.extra())
 
 
 GOOD = Case()

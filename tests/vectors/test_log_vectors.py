@@ -58,9 +58,7 @@ def test_tiles_and_bundles_of_every_size_are_byte_equal() -> None:
     for size in range(16):
         for tile in tiles(size):
             bundle = tile.level == ENTRIES
-            data = (
-                encode_bundle(ENTRIES_15[: tile.width]) if bundle else encode_tile(tile, NODES_15)
-            )
+            data = encode_bundle(ENTRIES_15[: tile.width]) if bundle else encode_tile(tile, NODES_15)
             written[tile.path] = data
     assert set(written) == _paths(SMALL)
     assert {path: (SMALL / path).read_bytes() for path in written} == written

@@ -40,9 +40,7 @@ def _counter_hashes(count: int) -> list[bytes]:
 
 COUNTER_ROOTS = {
     int(size): b64decode(value)
-    for size, value in json.loads((HERE / "merkle/counter-roots.json").read_text())[
-        "roots_b64"
-    ].items()
+    for size, value in json.loads((HERE / "merkle/counter-roots.json").read_text())["roots_b64"].items()
 }
 COUNTER_PROOFS = _cases("merkle/counter-proofs.ndjson")
 COUNTER_NODES = memory_nodes(_counter_hashes(max(COUNTER_ROOTS)))
@@ -83,9 +81,7 @@ def test_consistency_proof_is_decided_as_elsewhere(case: dict[str, Any]) -> None
 def test_the_known_difference_is_one_case_and_valid_elsewhere() -> None:
     """The exception above names an existing case, which really is about 12-byte roots."""
     found = [
-        case
-        for case in _cases("merkle/consistency.ndjson")
-        if case["name"].removesuffix(".json") == TWELVE_BYTE_ROOTS
+        case for case in _cases("merkle/consistency.ndjson") if case["name"].removesuffix(".json") == TWELVE_BYTE_ROOTS
     ]
     assert [len(b64decode(case["root1"])) for case in found] == [12]
     assert not found[0]["wantErr"]

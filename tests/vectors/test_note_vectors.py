@@ -30,9 +30,7 @@ NOTES = json.loads((HERE / "notes/notes.json").read_text())
 BODIES = json.loads((HERE / "notes/checkpoint-bodies.json").read_text())
 PROOFS = json.loads((HERE / "tlog-proof/proofs.json").read_text())
 ED25519_GROUPS = json.loads((HERE / "wycheproof/ed25519_test.json").read_text())["testGroups"]
-ED25519_CASES = [
-    (group["publicKey"]["pk"], case) for group in ED25519_GROUPS for case in group["tests"]
-]
+ED25519_CASES = [(group["publicKey"]["pk"], case) for group in ED25519_GROUPS for case in group["tests"]]
 
 # Signed with a type that is not verified here: such a line is that of an unknown key. What the
 # case expects of its other signature still holds.
