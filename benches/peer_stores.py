@@ -30,10 +30,13 @@ class Line(Peer):
         super().__init__(path)
         self.fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         self.written = self.end = os.fstat(self.fd).st_size
-        self._offsets: list[int] | None = [0] if not self.end else None
-        if self.end:
-            tail = os.pread(self.fd, 1 << 16, max(0, self.end - (1 << 16))).rstrip(b"\0")
-            self.head = bytes.fromhex(tail[tail.rindex(b'{"h":"') + 6 :][:64].decode())
+        self._offsets: list[int] | None = None if self.end else [0]
+        begin = max(0, self.end - self.ahead - (1 << 16))
+        tail = os.pread(self.fd, self.end - begin, begin).rstrip(b"\0")  # zeros: it was not closed
+        self.end = begin + len(tail)
+        if tail:
+            at = tail.rindex(b'{"h":"') + 6
+            self.head = bytes.fromhex(tail[at : at + 64].decode())
 
     def _commit(self, hashes: list[bytes], payloads: list[bytes]) -> None:
         lines = [
@@ -77,8 +80,12 @@ class Line(Peer):
         event: Event = unpack(a2b_base64(os.pread(self.fd, end - begin, begin)[77:-3]))
         return event
 
-    def close(self) -> None:
+    def settle(self) -> None:
         os.ftruncate(self.fd, self.end)
+        self.written = self.end
+
+    def close(self) -> None:
+        self.settle()
         os.close(self.fd)
 
 
@@ -184,6 +191,9 @@ class Lmdb(Peer):
         with self.env.begin() as txn:
             event: Event = unpack(txn.get(position.to_bytes(8))[32:])
         return event
+
+    def settle(self) -> None:
+        self.env.sync(True)
 
     def close(self) -> None:
         self.env.close()

@@ -5,7 +5,7 @@ a commit, with one write-ahead log or file as a careful user would set it. Threa
 and followers, which is faster for all of them than a lock.
 
 Floor     the payloads alone, pwrite and fdatasync into a file already written: no hash, no index, no recovery
-Ours      `Ledger`; an identity entry is index 0, so event i is at index i + 1
+Ours      `Ledger`; its notes have indices too, so the index of event i is looked up in an array
 Line      a text file, a line an event: hash in hex, payload in base64
 Sqlite    the standard library's sqlite3, WAL, synchronous=FULL
 Apsw      the same database by apsw
@@ -18,6 +18,7 @@ import hashlib
 import os
 import threading
 from abc import ABC, abstractmethod
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -78,8 +79,9 @@ class Store(ABC):
     def verify(self, threads: int = 1) -> int:
         """Read and hash everything again; how many events were checked. Raises when anything differs."""
 
+    @abstractmethod
     def settle(self) -> None:
-        """What a store does with finished data: seal, checkpoint, compact."""
+        """What a store does with finished data: seal, checkpoint, compact, cut."""
 
     @abstractmethod
     def close(self) -> None:
@@ -99,6 +101,7 @@ class Ours(Store):
     def __init__(self, path: Path, **options: Any) -> None:
         super().__init__(path)
         self.ledger = Ledger(path, **options)
+        self._indices = array("Q")
 
     def append(self, event: Event) -> None:
         self.ledger.append(event)
@@ -110,7 +113,9 @@ class Ours(Store):
         self.ledger.append_packed(packed_array(payloads))
 
     def get(self, position: int) -> Event:
-        return self.ledger[position + 1]
+        if position >= len(self._indices):
+            self._indices = array("Q", [item.index for item in self.ledger.entries() if item.kind == 0])
+        return self.ledger[self._indices[position]]
 
     def scan(self) -> Iterator[Event]:
         return iter(self.ledger)
@@ -123,6 +128,11 @@ class Ours(Store):
         if not report.ok:
             raise ChainError("; ".join(report.problems))
         return len(self.ledger)
+
+    def disk_bytes(self) -> int:
+        """Without the newest active file: after a seal it holds no event, only room for some."""
+        files = [f for f in self.path.rglob("*") if f.is_file() and f.parent.name != "active"]
+        return sum(f.stat().st_size for f in files)
 
     def settle(self) -> None:
         self.ledger.seal()
@@ -169,6 +179,9 @@ class Floor(Store):
 
     def verify(self, threads: int = 1) -> int:
         raise NotImplementedError("the floor keeps no hashes")
+
+    def settle(self) -> None:
+        os.fdatasync(self.fd)
 
     def close(self) -> None:
         os.close(self.fd)

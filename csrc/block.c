@@ -2,8 +2,8 @@
 /* block.c: rows to the raw bytes of a block and back, and the rebuilding of what a block claims.
  *
  * Layout    docs/format.md "Block": count, runs, lengths, kinds, flags, run entries, run times, payloads
- * Valid     (1) count = 2^j, j <= 7; (2) 1 <= runs <= count, no empty run, runs sum to count; (3) kinds and flags are
- *           0 or 1; (4) the parts fill the bytes exactly                                          [BLOCK-1..4]
+ * Valid     (1) count = 2^j, j <= 7; (2) 1 <= runs <= count, no empty run, no two in a row of one time, runs sum to
+ *           count; (3) kinds and flags are 0 or 1; (4) the parts fill the bytes exactly            [BLOCK-1..4]
  * Owns      nothing: pure; no allocation
  * See       tests/unit/test_block.py; block_cut.c and block_check.c for runs of blocks */
 #include <string.h>
@@ -61,8 +61,9 @@ static int read_times(const uint8_t *run_entries, const uint8_t *run_times, uint
     uint32_t at = 0;
     for (uint32_t run = 0; run < runs; run++) {
         uint32_t entries = ledger_load_u32(run_entries + (size_t)run * 4);
-        time += ledger_load_u64(run_times + (size_t)run * 8);
-        if (entries == 0 || entries > count - at) {
+        uint64_t step = ledger_load_u64(run_times + (size_t)run * 8);
+        time += step;
+        if (entries == 0 || entries > count - at || (run > 0 && step == 0)) { /* two runs of one time are one */
             return 0;
         }
         for (uint32_t end = at + entries; at < end; at++) {

@@ -3,8 +3,8 @@
  *
  * Speed     commitments and salts run four abreast; so does the first compression of each leaf, which covers 0x00 and
  *           entry[0, 63) and knows no predecessor; only the second compression is serial, one block an entry
- * Owns      nothing: pure; no allocation; 256 entries of stack scratch
- * See       tests/unit/test_entry.py against tests/oracle.py */
+ * Owns      nothing: pure; no allocation; 128 entries of stack scratch at a time
+ * See       tests/unit/test_entry.py against tests/plain.py */
 #include <string.h>
 
 #include "bytes.h"

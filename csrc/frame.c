@@ -11,6 +11,7 @@
 #include "ledger_core.h"
 
 enum {
+    PEAKS_MAX = 64,
     HEADER = 4096,
     ALIGNMENT = 512,
     PEAKS_AT = 248,
@@ -55,7 +56,9 @@ void ledger_active_header_encode(const ledger_active_header *header, uint8_t byt
     ledger_store_u64(bytes + 224, header->segment_age_max_ns);
     ledger_store_u32(bytes + 232, header->event_bytes_max);
     ledger_store_u32(bytes + 244, header->peak_count);
-    memcpy(bytes + PEAKS_AT, header->peaks, (size_t)header->peak_count * 32);
+    /* A count that no base has is encoded as it is, for decode to refuse; it must not carry the copy out of bounds. */
+    uint32_t peaks = header->peak_count <= PEAKS_MAX ? header->peak_count : PEAKS_MAX;
+    memcpy(bytes + PEAKS_AT, header->peaks, (size_t)peaks * 32);
     ledger_store_u64(bytes + PEAKS_END, header->time_before);
     ledger_sha256(bytes, HASH_AT, bytes + HASH_AT);
     ledger_store_u32(bytes + CRC_AT, ledger_crc32c(0, bytes, CRC_AT));

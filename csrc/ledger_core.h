@@ -173,7 +173,7 @@ typedef struct {
 
 /* Read batches of data (which holds file bytes [0, size)) from state->end on. hashing: recompute every entry and
  * the tree, and compare leaf hashes (else only checksums are compared, and chain.link is taken from the batch).
- * rows may be NULL; leaves may be NULL (count x 32, only when hashing). Batches that do not fit rows are left. */
+ * leaves may be NULL (count x 32, only when hashing). Batches that do not fit rows are left. */
 int ledger_scan(const uint8_t *data, uint64_t size, const ledger_active_header *header, int hashing,
                 ledger_scan_state *state, ledger_row *rows, uint64_t row_capacity, uint8_t *leaves);
 

@@ -4,7 +4,7 @@
  * Range     the perfect subtrees given by the bits set in size, largest first; to push a leaf, put it last and merge
  *           while the size's trailing bits are ones                                     (RFC 6962 2.1)
  * Owns      nothing: pure; no allocation
- * See       tests/unit/test_range.py against tests/oracle.py */
+ * See       tests/unit/test_range.py, against the recursion of RFC 6962 2.1 */
 #include <string.h>
 
 #include "ledger_core.h"

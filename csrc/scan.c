@@ -17,29 +17,35 @@ static int is_zero(const uint8_t *bytes, uint64_t size) {
     return memcmp(bytes, zero, size < BATCH ? (size_t)size : BATCH) == 0;
 }
 
-/* Records to rows, offsets counted from data. False unless they fill [at, end) exactly. */
-static int read_rows(const uint8_t *data, uint64_t at, uint64_t end, const ledger_batch_header *batch,
+/* Records to rows, offsets counted from data. -1, or BODY unless they fill [at, end) exactly, or CHAIN when a flag does
+ * not say how the time stands to the one before. */
+static int32_t read_rows(const uint8_t *data, uint64_t at, uint64_t end, const ledger_batch_header *batch,
                      uint64_t time_before, ledger_row *rows) {
     uint8_t flag = batch->time < time_before;
+    int follows = 1;
     for (uint32_t i = 0; i < batch->count; i++) {
         if (end - at < RECORD) {
-            return 0;
+            return LEDGER_STOP_BODY;
         }
         uint32_t bytes = ledger_load_u32(data + at);
         uint64_t padded = ((uint64_t)bytes + RECORD + 7) & ~UINT64_C(7);
         uint8_t kind = data[at + 4], flags = data[at + 5];
-        if (padded > end - at || kind > 1 || flags != (i == 0 ? flag : 0) || data[at + 6] || data[at + 7]) {
-            return 0;
+        if (padded > end - at || kind > 1 || flags > 1 || data[at + 6] || data[at + 7]) {
+            return LEDGER_STOP_BODY;
         }
         for (uint64_t pad = RECORD + bytes; pad < padded; pad++) {
             if (data[at + pad] != 0) {
-                return 0;
+                return LEDGER_STOP_BODY;
             }
         }
+        follows &= flags == (i == 0 ? flag : 0);
         rows[i] = (ledger_row){.offset = at + RECORD, .time = batch->time, .bytes = bytes, .kind = kind, .flags = flags};
         at += padded;
     }
-    return at == end;
+    if (at != end) {
+        return LEDGER_STOP_BODY;
+    }
+    return follows ? -1 : LEDGER_STOP_CHAIN;
 }
 
 /* Rebuilds the entries of a batch; true when the chain ends in `expected`. Writes leaves when asked. */
@@ -92,8 +98,9 @@ static int32_t read_batch(const uint8_t *data, uint64_t size, const ledger_activ
         return LEDGER_STOP_ROWS;
     }
     const uint8_t *link = data + at + used - LEAF;
-    if (!read_rows(data, at + BATCH, at + used - LEAF, &batch, state->chain.time, rows)) {
-        return LEDGER_STOP_BODY;
+    int32_t stop = read_rows(data, at + BATCH, at + used - LEAF, &batch, state->chain.time, rows);
+    if (stop >= 0) {
+        return stop;
     }
     if (hashing && !rebuild(state, header, data, rows, batch.count, link, leaves)) {
         return LEDGER_STOP_CHAIN;

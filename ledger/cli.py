@@ -111,7 +111,11 @@ def append(path: Path, event: str) -> Any:
     from ledger.engine import Ledger
 
     with Ledger(path, create=False) as log:
-        receipt = log.append(json_lines.parse(event.encode()))
+        try:
+            parsed = json_lines.parse(event.encode())
+        except ValueError as error:
+            raise UsageError(f"EVENT is not a JSON object: {error}; nothing was stored") from None
+        receipt = log.append(parsed)
         return {
             "index": receipt.index,
             "time_ns": receipt.time_ns,
@@ -259,6 +263,18 @@ class _Report(dict[str, Any]):
         checked, size = self["coverage"].get("checked", 0), self["size"]
         yield "coverage", f"{checked} of {size} entries in {self['seconds']:.2f} s"
         yield "answer", "ok" if self["ok"] else "NOT ok" if self["problems"] else f"{self['require']} is not reached"
+
+
+@main.command()
+@click.argument("path", type=_DATA)
+@click.argument("folder", type=_DATA)
+@command
+def tiles(path: Path, folder: Path) -> Any:
+    """Export the tree of a new checkpoint as C2SP tiles to FOLDER, for other people's tools."""
+    from ledger.engine import Ledger
+
+    with Ledger(path, create=False) as log:
+        return log.export_tiles(folder)
 
 
 @main.command()

@@ -6,12 +6,10 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import msgpack
 
-from ledger._native import ffi, lib
 from ledger.encoding import event as events
 from ledger.encoding.arrays import array_length, packed_array
 from ledger.encoding.identity import as_map
@@ -67,7 +65,7 @@ class Ledger:
         self.path = Path(path)
         self.paths = Paths(self.path.absolute())
         self.readonly = readonly or salvage
-        self.last_committed: Receipt | None = None
+        self._last: Receipts | None = None
         self._signer = signer
         self._closed = False
         self._stream: Stream | None = None
@@ -80,7 +78,7 @@ class Ledger:
         except FileNotFoundError:
             if self.readonly or not create:
                 raise EnvironmentFailure(f"there is no ledger at {self.path}; nothing was made") from None
-            keys = self._new_key if new_key else self._given_key
+            keys = self._first_keys(new_key)
             self.identity = create_ledger(self.paths, name=name or self.path.name or "ledger", limits=limits, keys=keys)
         self._writer: Writer | None = None
         if not self.readonly:
@@ -96,13 +94,10 @@ class Ledger:
                 self._writer.close()
             raise
 
-    def _given_key(self, origin: str) -> tuple[str, ...]:
-        return () if self._signer is None else (self._signer.vkey,)
-
-    def _new_key(self, origin: str) -> tuple[str, ...]:
+    def _first_keys(self, new_key: bool) -> Callable[[str], tuple[str, ...]]:
         from ledger.proofs import keys
 
-        return (keys.create(origin, self.path).vkey,)
+        return keys.for_new_ledger(self.path, self._signer, new_key=new_key)
 
     # ---- identity and state -------------------------------------------------------------------------
 
@@ -115,6 +110,11 @@ class Ledger:
     def fingerprint(self) -> bytes:
         """F, 32 bytes: pinning it pins id, origin and first keys."""
         return self.identity.fingerprint
+
+    @property
+    def last_committed(self) -> Receipt | None:
+        """The receipt of the last event that this handle committed."""
+        return self._last[-1] if self._last is not None else None
 
     @property
     def size(self) -> int:
@@ -177,7 +177,7 @@ class Ledger:
                 position = error.position if packed else None
                 raise events.explain(source(error.position), position=position, cause=error) from None
             raise
-        self.last_committed = receipts[-1]
+        self._last = receipts
         if hints or self._owed:
             self._heed(hints)
         return receipts
@@ -299,6 +299,12 @@ class Ledger:
         """The hashes that show the tree of `old` entries to be a prefix of that of `new` (RFC 9162 §2.1.4.1)."""
         return tree.consistency_proof(old, self.size if new is None else new, self._open_store().node)
 
+    def export_tiles(self, folder: Path) -> dict[str, int]:
+        """Write the tree of a new checkpoint to `folder` in C2SP's layout (`ledger.proofs.tile_export`)."""
+        from ledger.proofs import tile_export
+
+        return tile_export.export(self._open_store(), folder, self.checkpoint())
+
     def verify(self, level: str = "full", **options: Any) -> VerifyReport:
         """Verify this ledger; see `ledger.proofs.verification.verify` for options and grades."""
         from ledger.proofs.verification import verify
@@ -356,10 +362,7 @@ class Ledger:
             "upkeep_error": self._upkeep.error,
         }
         if self._writer is not None:
-            stats = ffi.new("ledger_core_stats *")
-            lib.ledger_core_read_stats(self._writer.usable(), stats)
-            names = ("groups", "events", "syncs", "syncs_shared", "rolls", "lock_waits")
-            result.update({name: int(getattr(stats, name)) for name in names})
+            result.update(self._writer.stats())
         return result
 
     # ---- closing ------------------------------------------------------------------------------------
@@ -393,7 +396,5 @@ class Ledger:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()

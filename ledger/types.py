@@ -33,10 +33,14 @@ class Receipt:
 
     index: int
     time_ns: int
-    leaf_hash: bytes
     entry: bytes
     salt: bytes
     durable: bool = True
+
+    @property
+    def leaf_hash(self) -> bytes:
+        """SHA-256(0x00 ‖ entry): the link that the next entry names."""
+        return hashlib.sha256(b"\x00" + self.entry).digest()
 
 
 class Receipts(Sequence[Receipt]):
@@ -66,8 +70,7 @@ class Receipts(Sequence[Receipt]):
         start = position * _ROW_BYTES
         entry = self._rows[start : start + ENTRY_BYTES]
         salt = self._rows[start + ENTRY_BYTES : start + _ROW_BYTES]
-        leaf_hash = hashlib.sha256(b"\x00" + entry).digest()
-        return Receipt(self.base + position, self.time_ns, leaf_hash, entry, salt)
+        return Receipt(self.base + position, self.time_ns, entry, salt)
 
     def __iter__(self) -> Iterator[Receipt]:
         return (self[i] for i in range(len(self)))

@@ -13,7 +13,7 @@ from ledger.note import checkpoint_text, sign_note, verify_note
 from ledger.proofs import keys
 from ledger.storage.files import publish_file, read_file
 from ledger.storage.paths import Paths
-from ledger.verify import Checkpoint, VerifierKey, parse_checkpoint, parse_note
+from ledger.verify import Checkpoint, VerifierKey, parse_checkpoint, parse_note, parse_vkey
 
 __all__ = ["Stored", "publish", "stored", "verified"]
 
@@ -67,7 +67,8 @@ def publish(paths: Paths, origin: str, size: int, node: Node, signer: Any) -> st
     """Sign (size, root): after the newest checkpoint was found to be a prefix, and the state file says so.
 
     The caller holds the signing lock and has made `size` durable. Durable when it returns. `MismatchError`,
-    nothing signed, when the tree does not extend what was signed before."""
+    nothing signed, when the tree does not extend what was signed before. A checkpoint of this size that this
+    signer has signed is given again; one by any other key is not taken for it."""
     root = tree.root(size, node)
     existing = [item for item in stored(paths)[0] if item.checkpoint.origin == origin]
     if existing:
@@ -79,9 +80,11 @@ def publish(paths: Paths, origin: str, size: int, node: Node, signer: Any) -> st
                 newest.root,
                 root,
             )
-        if newest.size == size:
-            return existing[-1].note
-    keys.write_state(origin, paths.root, size, root)
+        own = [parse_vkey(signer.vkey)]
+        for item in existing:
+            if item.checkpoint == Checkpoint(origin, size, root) and verified(item, own, origin):
+                return item.note
+    keys.write_state(origin, paths.root, size, lambda at: tree.root(at, node))
     note = sign_note(checkpoint_text(Checkpoint(origin, size, root)), [signer])
     data = note.encode()
     publish_file(paths.checkpoint(size, hashlib.sha256(data).hexdigest()[:8]), data)

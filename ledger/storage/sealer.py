@@ -34,21 +34,35 @@ def seal_closed(store: Store, append_note: Callable[[dict[str, Any]], object]) -
 
     Raises `CorruptionError`, with nothing unlinked, when a file disagrees with the chain."""
     store.refresh()
-    sealed = 0
-    segments = store.segments()
-    for segment in segments[:-1]:
-        if isinstance(segment, ActiveSegment):
-            before = _sealed_before(store, segment.segno)
-            with translated(f"sealing segment {segment.segno}; its active file stays, nothing was lost"):
-                done = _seal_one(store, segment, before)
-            note = _note(done)
-            append_note(note)
-            store.replace_sealed(done)
-            _write_manifest(store)
-            store.paths.active(segment.segno).unlink(missing_ok=True)
-            sync_folder(store.paths.active_folder)
-            sealed += 1
-    return sealed
+    newest = store.segments()[-1].segno
+    held = {s.segno for s in store.segments() if isinstance(s, ActiveSegment)}
+    closed = sorted(n for n in held | set(store.paths.list_active().found) if n < newest)
+    for segno in closed:
+        with translated(f"sealing segment {segno}; its active file stays, nothing was lost"):
+            _finish(store, segno, append_note)
+    return len(closed)
+
+
+def _finish(store: Store, segno: int, append_note: Callable[[dict[str, Any]], object]) -> None:
+    """All steps for one segment, also where an earlier seal stopped between them [SEAL-2..5]."""
+    path = store.paths.active(segno)
+    found = next((s for s in store.segments() if s.segno == segno), None)
+    if isinstance(found, ActiveSegment):
+        segment, opened = found, None
+    else:
+        segment = opened = ActiveSegment(path, store.identity.fingerprint)
+    try:
+        if opened is not None:
+            opened.scan_to(int(opened.header.file_bytes))
+        done = _seal_one(store, segment, _sealed_before(store, segno))
+        append_note(_note(done))
+        store.replace_sealed(done)
+        _write_manifest(store)
+        path.unlink(missing_ok=True)
+        sync_folder(store.paths.active_folder)
+    finally:
+        if opened is not None:
+            opened.close()
 
 
 def _sealed_before(store: Store, segno: int) -> SealedSegment | None:

@@ -193,6 +193,13 @@ class Writer:
             lib.ledger_core_head(self.core, head)
         return head
 
+    def stats(self) -> dict[str, int]:
+        """Counts of this core since it was opened."""
+        stats = ffi.new("ledger_core_stats *")
+        lib.ledger_core_read_stats(self.usable(), stats)
+        names = ("groups", "events", "syncs", "syncs_shared", "rolls", "lock_waits")
+        return {name: int(getattr(stats, name)) for name in names}
+
     def roll(self) -> None:
         """Close the active segment, if it holds anything."""
         status = lib.ledger_core_roll(self.usable())

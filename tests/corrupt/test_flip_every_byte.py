@@ -1,7 +1,7 @@
 """One bit of each byte of each file is flipped: a ledger answers the same, or says that it is damaged.
 
 Never another answer, never a shorter one. In runs of more than 64 zeros every 89th byte is taken, of the zero end
-of an active file every 65,521st; opening for writing is tried at every fifth of the rest, with LEDGER_DEEP at all."""
+of an active file every 65,521st; opening for writing is tried at every ninth of the rest, with LEDGER_DEEP at all."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ FILES = {
 # nothing that an answer comes from. In the active file that ends with the last batch: bytes after it are a tail
 # that nobody was told of, which a writer that is at work also leaves.
 EVIDENCE = ("LEDGER", "sealed", "active", "checkpoint")
-STRIDE = 1 if os.environ.get("LEDGER_DEEP") else 5
+STRIDE = 1 if os.environ.get("LEDGER_DEEP") else 9
 _ZEROS = re.compile(rb"\x00{65,}")
 
 

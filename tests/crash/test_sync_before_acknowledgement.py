@@ -51,16 +51,22 @@ def linked_folder(name: str, arguments: str) -> str:
     return re.findall(r"\d+<([^>]*)>", arguments)[1]
 
 
+def traced_life(folder: Path) -> Iterator[tuple[str, str, str]]:
+    """Name, file ("" if the first argument is none) and arguments of each call in a life of a ledger."""
+    trace = folder / "trace"
+    strace = ["strace", "-f", "-y", "-s", "300", "-o", str(trace), "-e", f"trace={CALLS}"]
+    program = [sys.executable, workload.__file__, str(folder / "log"), str(folder / "acks")]
+    subprocess.run([*strace, *program], env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
+    for name, arguments in finished_calls(trace):
+        match = _FILE.match(arguments)
+        yield name, match[1] if match else "", arguments
+
+
 def test_all_is_synced_before_it_is_acknowledged(tmp_path: Path) -> None:
     """No acknowledgement while bytes of an active file, or the name of any file, wait for a sync."""
-    path, acks, trace = tmp_path / "log", tmp_path / "acks", tmp_path / "trace"
-    strace = ["strace", "-f", "-y", "-s", "300", "-o", str(trace), "-e", f"trace={CALLS}"]
-    program = [sys.executable, workload.__file__, str(path), str(acks)]
-    subprocess.run([*strace, *program], env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
     unsynced: set[str] = set()
     acknowledged = writes = names = 0
-    for name, arguments in finished_calls(trace):
-        file = match[1] if (match := _FILE.match(arguments)) else ""
+    for name, file, arguments in traced_life(tmp_path):
         if name in ("pwritev", "pwrite64") and file.endswith(".act"):
             unsynced.add(file)
             writes += 1
@@ -69,7 +75,7 @@ def test_all_is_synced_before_it_is_acknowledged(tmp_path: Path) -> None:
             names += 1
         elif name in ("fsync", "fdatasync"):
             unsynced.discard(file)
-        elif name == "write" and file == str(acks):
+        elif name == "write" and file == str(tmp_path / "acks"):
             assert not unsynced, f"acknowledgement {acknowledged} rests on what no sync covers"
             acknowledged += 1
     assert acknowledged == 44
@@ -79,15 +85,10 @@ def test_all_is_synced_before_it_is_acknowledged(tmp_path: Path) -> None:
 
 def test_sealed_file_is_durable_before_the_active_one_goes(tmp_path: Path) -> None:
     """An active file is unlinked only when the sealed one, its name and the manifest are on the disk [SEAL-5]."""
-    path, acks, trace = tmp_path / "log", tmp_path / "acks", tmp_path / "trace"
-    strace = ["strace", "-f", "-y", "-s", "300", "-o", str(trace), "-e", f"trace={CALLS}"]
-    program = [sys.executable, workload.__file__, str(path), str(acks)]
-    subprocess.run([*strace, *program], env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
     unsynced: set[str] = set()
     gone = 0
-    for name, arguments in finished_calls(trace):
-        file = match[1] if (match := _FILE.match(arguments)) else ""
-        if name == "write" and file.startswith(str(path)):
+    for name, file, arguments in traced_life(tmp_path):
+        if name == "write" and file.startswith(str(tmp_path / "log")):
             unsynced.add(file)
         elif name == "link" and "/active/" not in arguments:
             unsynced.add(linked_folder(name, arguments))

@@ -68,6 +68,8 @@ def check(path: Path, acknowledged: Mapping[int, Event], *, absent: tuple[Event,
         assert log.root_at(size) == oracle.tree_root(leaves)
         report = log.verify(require="L1")
         assert report.ok, report.problems
+        log.seal()
+        assert len(Paths(path).list_active().found) == 1, "a seal that was cut short is finished by the next"
 
 
 def copy_as_original(source: Path, target: Path) -> Path:

@@ -117,7 +117,9 @@ def test_an_unknown_signer_is_no_upgrade(made: tuple[Path, str]) -> None:
     assert report.grade_of(0) == "L1"
 
 
-def test_memory_from_outside_gives_l3_and_finds_a_rewrite(made: tuple[Path, str], tmp_path: Path) -> None:
+def test_memory_from_outside_gives_l3_and_finds_a_rewrite(
+    made: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An earlier report lifts its prefix to L3; a ledger that was rewritten or cut off contradicts it."""
     path, vkey = made
     memory = tmp_path / "memory.json"
@@ -125,6 +127,7 @@ def test_memory_from_outside_gives_l3_and_finds_a_rewrite(made: tuple[Path, str]
     report = verify(path, keys=[vkey], memory=memory, require="L3")
     assert report.ok
     shutil.rmtree(path)
+    monkeypatch.setenv("SEALEDGER_KEY_DIR", str(tmp_path / "of-an-attacker"))
     with Ledger(path) as log:
         log.append({"another": "history"})
     assert verify(path, keys=[vkey], memory=memory).exit_code == 1
@@ -137,7 +140,7 @@ def test_a_receipt_is_memory(made: tuple[Path, str]) -> None:
         receipt = log.append({"kept": 1})
         log.checkpoint()
     assert ("L3", receipt.index + 1) in grades(verify(path, keys=[vkey], receipt=receipt))
-    other = Receipt(receipt.index, 0, b"\x01" * 32, receipt.entry, receipt.salt)
+    other = Receipt(receipt.index, 0, bytes(104), receipt.salt)
     assert verify(path, keys=[vkey], receipt=other).exit_code == 1
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -41,7 +42,7 @@ def test_leaves_pushed_in_any_chunks_give_the_plain_root(count: int, seed: int, 
     """However the leaves are cut into pushes, root, size and peaks are those of the recursion."""
     leaves, range_ = leaf_hashes(count, seed), ffi.new("ledger_range *")
     bounds = [0, *sorted(min(cut, count) for cut in cuts), count]
-    for begin, end in zip(bounds, bounds[1:], strict=False):
+    for begin, end in pairwise(bounds):
         lib.ledger_range_push(range_, b"".join(leaves[begin:end]), end - begin)
         assert root(range_) == root_of(leaves[:end])
     assert (range_.size, range_.count) == (count, count.bit_count())
