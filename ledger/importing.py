@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
-from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from ledger.encoding import event as events
 from ledger.encoding import json_lines
 from ledger.engine import Ledger
-from ledger.errors import EnvironmentFailure, EventError
+from ledger.errors import EnvironmentFailure, EventError, UsageError
 
 __all__ = ["import_lines"]
 
@@ -22,65 +20,92 @@ _BATCH_BYTES_MAX = 32 << 20
 def import_lines(path: Path, source: Path, batch: int = 1000) -> dict[str, Any]:
     """Append every line of `source` (NDJSON; .gz and .zst by their content; `-` is standard input) to the ledger.
 
-    A file is known by its absolute path, size and the hash of its first 64 KiB. After each batch an "imported"
-    note with the last line number is durable in the same batch, so a second run of the same file goes on after
-    it and nothing is imported twice. A bad line is an `EventError` that names it; what came before is stored."""
+    A file is known by its absolute path and its first event. Each batch ends in an "imported" note of its last
+    line and a running hash of all events so far, so a second run, also after a bad line was mended, goes on after
+    it and nothing is imported twice. A bad line is an `EventError` that names it; what came before is stored.
+    `UsageError` when lines that were imported have changed since."""
     with Ledger(path) as log:
         if str(source) == "-":
-            return _import(log, sys.stdin.buffer, None, 0, batch)
+            return _Import(log, None, batch).run(sys.stdin.buffer)
         try:
             stream = source.open("rb")
         except OSError as error:
             raise EnvironmentFailure(f"cannot open {source}: {error.strerror}; nothing was imported") from error
         with stream:
-            name = _name(stream, source)
-            return _import(log, stream, name, _last_line(log, name), batch)
+            return _Import(log, source, batch).run(stream)
 
 
-def _name(stream: BinaryIO, source: Path) -> str:
-    start = stream.read(1 << 16)
-    stream.seek(0)
-    size = os.fstat(stream.fileno()).st_size
-    text = f"{source.absolute()}\n{size}\n{hashlib.sha256(start).hexdigest()}"
-    return hashlib.sha256(text.encode()).hexdigest()
+class _Import:
+    """One run over one file."""
 
+    def __init__(self, log: Ledger, source: Path | None, batch: int) -> None:
+        self._log = log
+        self._source = source
+        self._batch = batch
+        self._name = ""
+        self._digest = b""  # of all events up to here: SHA-256(digest before ‖ payload)
+        self._skip_line, self._skip_digest = 0, b""
+        self.imported = self.skipped = self.last_line = 0
 
-def _last_line(log: Ledger, name: str) -> int:
-    """The last line of this file that is in the ledger."""
-    last = 0
-    for item in log.entries():
-        if item.kind == 1 and item.index > 0:
-            note = events.unpack(item.payload)
-            if note.get("note") == "imported" and note.get("source") == name:
-                last = max(last, note["line"])
-    return last
-
-
-def _import(log: Ledger, stream: BinaryIO, name: str | None, skip: int, batch: int) -> dict[str, Any]:
-    imported = last = 0
-    lines = (line for line in json_lines.read(stream) if line.number > skip)
-    while True:
-        group, failure, size = [], None, 0
+    def run(self, stream: BinaryIO) -> dict[str, Any]:
+        group: list[bytes] = []
+        size = 0
         try:
-            for line in islice(lines, batch):
+            for line in json_lines.read(stream):
                 payload = _pack(line)
+                self._begin(payload)
+                self._digest = hashlib.sha256(self._digest + payload).digest()
+                self.last_line = line.number
+                if line.number <= self._skip_line:
+                    self._skip(line.number)
+                    continue
                 group.append(payload)
-                last, size = line.number, size + len(payload)
-                if size > _BATCH_BYTES_MAX:
-                    break
+                size += len(payload)
+                if len(group) >= self._batch or size > _BATCH_BYTES_MAX:
+                    self._commit(group)
+                    group, size = [], 0
         except EventError as error:
-            failure = error
-        if group:
-            log.append_imported(group, {"note": "imported", "source": name, "line": last} if name else None)
-            imported += len(group)
-        if failure is not None:
+            self._commit(group)
             raise EventError(
-                f"{failure}; {imported} events before it are stored, run again after mending the line",
-                path=failure.path,
-                position=failure.position,
+                f"{error}; {self.imported} events before it were imported, mend the line and run again",
+                path=error.path,
+                position=error.position,
+            ) from None
+        if self.last_line < self._skip_line:
+            raise UsageError(f"{self._source} had {self._skip_line} lines when it was imported, now {self.last_line}")
+        self._commit(group)
+        return {
+            "imported": self.imported,
+            "skipped_lines": self.skipped,
+            "last_line": self.last_line,
+            "size": self._log.size,
+        }
+
+    def _begin(self, first: bytes) -> None:
+        """At the first event: who is this file, and how far did it come?"""
+        if self._source is None or self._name:
+            return
+        text = f"{self._source.absolute()}\n{hashlib.sha256(first).hexdigest()}"
+        self._name = hashlib.sha256(text.encode()).hexdigest()
+        for item in self._log.entries(1):
+            if item.kind == 1:
+                note = events.unpack(item.payload)
+                if note.get("note") == "imported" and note.get("source") == self._name:
+                    self._skip_line, self._skip_digest = note["line"], note["digest"]
+
+    def _skip(self, number: int) -> None:
+        self.skipped += 1
+        if number == self._skip_line and self._digest != self._skip_digest:
+            raise UsageError(
+                f"{self._source}: lines up to {number} were imported, and have changed since; nothing was imported now"
             )
+
+    def _commit(self, group: list[bytes]) -> None:
         if not group:
-            return {"imported": imported, "skipped_lines": skip, "last_line": last or skip, "size": log.size}
+            return
+        note = {"note": "imported", "source": self._name, "line": self.last_line, "digest": self._digest}
+        self._log.append_imported(group, note if self._name else None)
+        self.imported += len(group)
 
 
 def _pack(line: json_lines.Line) -> bytes:
