@@ -65,6 +65,12 @@ class Block:
         """All rows, in order."""
         return [Row._make(fields) for fields in _ROW.iter_unpack(self._table)]
 
+    def items(self) -> Iterator[tuple[int, int, int, bytes]]:
+        """(index, kind, time, payload) of each entry: the quick way through a block."""
+        raw = self.raw
+        for index, (offset, time, size, kind, _) in enumerate(_ROW.iter_unpack(self._table), self.base):
+            yield index, kind, time, raw[offset : offset + size]
+
     def payload(self, position: int) -> bytes:
         """The payload of entry base + position."""
         row = self.row(position)
@@ -265,6 +271,16 @@ class SealedSegment:
 
         Raises `IndexError` outside the segment, `CorruptionError` at the block that is bad, after
         those before it. Decompresses 1 MiB at a time and leaves the cache alone."""
+        return ((block.base, block.rows(), block.raw) for block in self._decoded(begin, end))
+
+    def iter_items(self, begin: int, end: int) -> Iterator[tuple[int, int, int, bytes]]:
+        """(index, kind, time, payload) of entries [begin, end); errors as `iter_blocks`."""
+        for block in self._decoded(begin, end):
+            for item in block.items():
+                if begin <= item[0] < end:
+                    yield item
+
+    def _decoded(self, begin: int, end: int) -> Iterator[Block]:
         if begin >= end:
             return
         block, last = self._find(begin), self._find(end - 1)
@@ -275,9 +291,8 @@ class SealedSegment:
                 stop += 1
             raw, offset = self._decompress(block, stop), 0
             for k in range(block, stop):
-                decoded = self._decode(k, raw[offset : offset + self.table.raw[k]])
+                yield self._decode(k, raw[offset : offset + self.table.raw[k]])
                 offset += self.table.raw[k]
-                yield decoded.base, decoded.rows(), decoded.raw
             block = stop
 
     def verify(

@@ -266,10 +266,7 @@ class Store:
                 yield from (Item(*item) for item in segment.payloads(at, stop))
             else:
                 stop = min(end, segment.end)
-                for base, rows, raw in segment.iter_blocks(at, stop):
-                    for position in range(max(at - base, 0), min(stop - base, len(rows))):
-                        row = rows[position]
-                        yield Item(base + position, row.kind, row.time, raw[row.offset : row.offset + row.bytes])
+                yield from map(Item._make, segment.iter_items(at, stop))
             at = stop
 
     def node(self, level: int, i: int) -> bytes:
