@@ -15,6 +15,7 @@ LAYERS = {
     "ledger.verify": 1,
     "ledger.errors": 1,
     "ledger.types": 1,
+    "ledger.reader_parts": 2,
     "ledger.reader": 2,
     "ledger._native": 2,
     "ledger._core": 2,
