@@ -27,7 +27,7 @@ from ledger.storage.active import BATCHES_BEGIN, HEADER_BYTES, STOPS, ActiveSegm
 from ledger.storage.files import boot_id, publish_file, sync_folder
 from ledger.storage.paths import Paths
 
-__all__ = ["Finding", "examine", "newest_active", "owed_notes", "recover"]
+__all__ = ["Finding", "examine", "newest_active", "owed_notes", "recover", "refuse"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,13 +18,13 @@ from typing import Any
 from ledger.encoding.manifest import Manifest, ManifestRow
 from ledger.errors import CorruptionError
 from ledger.storage.active import ActiveSegment
-from ledger.storage.files import publish_file, read_file, sync_folder, translated
+from ledger.storage.files import publish_file, sync_folder, translated
 from ledger.storage.seal import build_segment
 from ledger.storage.sealed import SealedSegment
 from ledger.storage.sealed_check import Border
 from ledger.storage.store import Store
 
-__all__ = ["read_manifest", "seal_closed"]
+__all__ = ["seal_closed"]
 
 _KEPT_MANIFESTS = 3
 
@@ -135,17 +135,6 @@ def _note(segment: SealedSegment) -> dict[str, Any]:
         "root": footer.segment_root,
         "index_root": footer.index_root,
     }
-
-
-def read_manifest(store: Store) -> tuple[Manifest | None, list[str]]:
-    """The newest valid manifest, and what is wrong with newer ones."""
-    problems: list[str] = []
-    for generation in reversed(store.paths.list_manifests().found):
-        try:
-            return Manifest.decode(read_file(store.paths.manifest(generation)), generation), problems
-        except CorruptionError as error:
-            problems.append(str(error))
-    return None, problems
 
 
 def _write_manifest(store: Store) -> None:

@@ -18,7 +18,7 @@ from ledger.errors import CorruptionError
 from ledger.storage.active import ActiveSegment
 from ledger.storage.files import read_file
 from ledger.storage.paths import Paths
-from ledger.storage.recover import Finding, examine, newest_active
+from ledger.storage.recover import Finding, examine, newest_active, refuse
 from ledger.storage.sealed import SealedSegment
 from ledger.storage.writer import Writer
 from ledger.verify import node_hash
@@ -110,18 +110,9 @@ class Store:
         good = len(data) == 8192 and lib.ledger_head_parse(data, head) == lib.LEDGER_OK
         if good and head.valid_slots == 2:
             return head
-        if not good and head.generation == 0:
-            head.segno = 0
         finding = self.examine(head if good else None)
         if finding.evidence and not self.salvage:
-            raise CorruptionError(
-                f"{self.paths.active(finding.segno)}: {finding.stop} at offset {finding.end}, yet {finding.evidence}; "
-                "nothing was changed",
-                segment=finding.segno,
-                offset=finding.end,
-                index=finding.size,
-                evidence=finding.evidence,
-            )
+            raise refuse(self.paths, finding)
         if (good and head.generation > 1) or not good:
             self._note("HEAD is damaged: the newest batches were found by reading the active file")
         if not good or (finding.segno, finding.end) > (head.segno, head.synced_end):
@@ -243,10 +234,6 @@ class Store:
     def payload(self, index: int) -> bytes:
         """The payload at `index`. One read, from the cache or the disk; a block's decompression when sealed."""
         return self._locate(index).payload(index)
-
-    def kind(self, index: int) -> int:
-        """0 event, 1 note."""
-        return self._locate(index).row(index).kind
 
     def entry(self, index: int) -> tuple[bytes, bytes]:
         """The 104 hashed bytes, rebuilt from what is stored, and the salt."""
