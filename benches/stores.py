@@ -121,7 +121,7 @@ class Ours(Store):
         return iter(self.ledger)
 
     def raw(self) -> Iterator[bytes]:
-        return (item.payload for item in self.ledger.entries() if item.kind == 0)
+        return self.ledger.payloads()
 
     def verify(self, threads: int = 1) -> int:
         report = self.ledger.verify(threads=threads, require="L1")

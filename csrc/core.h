@@ -51,6 +51,7 @@ typedef struct ledger_request {
     int status;
     bool submitted; /* by submit: completes through the done list; open for more while queued */
     bool abandoned; /* nobody waits any more: freed when done */
+    pthread_cond_t *caller; /* on the stack of the thread that waits for it right now, or NULL */
     uint32_t count, count_max;
     uint64_t record_bytes, record_capacity;
     uint64_t first_ticket;
@@ -62,7 +63,8 @@ typedef struct ledger_request {
 
 struct ledger_core {
     pthread_mutex_t mutex;
-    pthread_cond_t changed;
+    pthread_condattr_t monotonic;
+    pthread_cond_t changed; /* for all who wait for no request of their own: close, the stream's thread, its readers */
     int folder, active_folder, lock_file, head_file, active_file;
     shared_words *shared; /* NULL: no mapping; HEAD carries dirty and poison */
     pid_t pid;
@@ -114,6 +116,7 @@ void ledger_request_add(ledger_request *request, const uint8_t *payload, uint64_
 void ledger_enqueue(ledger_core *core, ledger_request *request);
 int ledger_lead(ledger_core *core, uint32_t *hints);
 bool ledger_wait_changed(ledger_core *core, uint64_t wait_ns); /* false: nothing changed in that time */
+void ledger_wake_next(ledger_core *core);                       /* whoever may lead now */
 void ledger_give_rows(const ledger_request *request, uint8_t *rows);
 
 /* stream.c */

@@ -3,6 +3,8 @@
  *
  * Leader    whoever waits and finds nobody leading takes the whole queue, up to one batch, and commits it without
  *           the mutex; the others wait. No lingering: the running sync is what gathers the next group       [GROUP-1]
+ * Waking    each caller waits on a condition of its own: a finished group wakes its callers and one that leads next.
+ *           Waking all would have each take the mutex only to sleep again
  * Order     the queue is first in, first out; submitted events share one open request at its tail
  * Stays     a request that meets LEDGER_WAITING or LEDGER_RECOVER goes back to the front, whole
  * See       commit.c for what the leader does; tests/unit/test_group_commit.py */
@@ -124,6 +126,9 @@ static void finish(ledger_core *core, ledger_request *group, int status) {
         request->status = status;
         request->state = REQUEST_DONE;
         core->stats.events += status == LEDGER_OK ? request->count : 0;
+        if (request->caller) {
+            pthread_cond_signal(request->caller);
+        }
         if (request->abandoned) {
             ledger_request_free(request);
         } else if (request->submitted) {
@@ -136,6 +141,18 @@ static void finish(ledger_core *core, ledger_request *group, int status) {
             }
         }
     }
+}
+
+void ledger_wake_next(ledger_core *core) {
+    for (ledger_request *request = core->queue; request; request = request->next) {
+        if (request->caller) {
+            pthread_cond_signal(request->caller);
+            if (!core->needs_recovery) {
+                break; /* a recovery is for each caller to hear of: the one may not come back */
+            }
+        }
+    }
+    pthread_cond_broadcast(&core->changed);
 }
 
 /* Mutex held in, held out. What it returns has already reached the requests, but for WAITING and RECOVER. */
@@ -154,18 +171,20 @@ int ledger_lead(ledger_core *core, uint32_t *hints) {
     } else {
         finish(core, group, status);
     }
-    pthread_cond_broadcast(&core->changed);
+    ledger_wake_next(core);
     return status;
 }
 
-bool ledger_wait_changed(ledger_core *core, uint64_t wait_ns) {
+static bool wait_on(ledger_core *core, pthread_cond_t *condition, uint64_t wait_ns) {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
     uint64_t nsec = (uint64_t)until.tv_nsec + wait_ns;
     until.tv_sec += (time_t)(nsec / 1000000000);
     until.tv_nsec = (long)(nsec % 1000000000);
-    return pthread_cond_timedwait(&core->changed, &core->mutex, &until) == 0;
+    return pthread_cond_timedwait(condition, &core->mutex, &until) == 0;
 }
+
+bool ledger_wait_changed(ledger_core *core, uint64_t wait_ns) { return wait_on(core, &core->changed, wait_ns); }
 
 static void unqueue(ledger_core *core, ledger_request *request) {
     ledger_request **link = &core->queue, *before = NULL;
@@ -192,7 +211,7 @@ static int wait_done(ledger_core *core, ledger_request *request, uint32_t *hints
             if (status == LEDGER_WAITING) {
                 return status;
             }
-        } else if (!ledger_wait_changed(core, WAIT_SLICE_NS)) {
+        } else if (!wait_on(core, request->caller, WAIT_SLICE_NS)) {
             return LEDGER_WAITING;
         }
     }
@@ -209,9 +228,14 @@ void ledger_give_rows(const ledger_request *request, uint8_t *rows) {
 static int wait_and_take(ledger_core *core, ledger_request *request, ledger_outcome *outcome, uint8_t *rows,
                          ledger_request **waiting) {
     uint32_t hints = 0;
+    pthread_cond_t woken;
+    pthread_cond_init(&woken, &core->monotonic);
+    request->caller = &woken;
     core->callers++;
     int status = wait_done(core, request, &hints);
     core->callers--;
+    request->caller = NULL;
+    pthread_cond_destroy(&woken);
     *waiting = status == LEDGER_OK ? NULL : request;
     if (status == LEDGER_OK) {
         status = request->status;
@@ -223,7 +247,9 @@ static int wait_and_take(ledger_core *core, ledger_request *request, ledger_outc
     }
     outcome->hints = hints;
     outcome->status = status;
-    pthread_cond_broadcast(&core->changed); /* a close may wait for the last caller */
+    if (core->closed) {
+        pthread_cond_broadcast(&core->changed); /* it waits for the last caller */
+    }
     return status;
 }
 

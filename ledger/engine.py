@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -152,8 +153,7 @@ class Ledger:
 
     def append_many(self, batch: Iterable[Event]) -> Receipts:
         """Append events as one batch: all of them durable when it returns, or none stored. At most 64 MiB."""
-        listed = batch if isinstance(batch, list) else list(batch)
-        if not listed:
+        if not (listed := batch if isinstance(batch, list) else list(batch)):
             return Receipts(self.size, 0, b"")
         return self._commit(events.encode_many(listed), len(listed), packed=True, source=listed.__getitem__)
 
@@ -216,18 +216,21 @@ class Ledger:
         """The event or note at `index` (negative: from the end). `IndexError` outside."""
         index = self._index(index)
         payload = self._open_store().payload(index)
-        if index == 0:
-            return as_map(payload)
-        return events.unpack(payload)
+        return events.unpack(payload) if index else as_map(payload)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """The events (kind 0) acknowledged by now, in order."""
-        return (events.unpack(item.payload) for item in self.entries() if item.kind == 0)
+        return chain.from_iterable(map(events.unpack_list, self._open_store().payloads(0, self.size)))
+
+    def payloads(self, begin: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """The stored bytes of the events (kind 0) among entries [begin, end), in order: the quickest way through."""
+        return chain.from_iterable(
+            self._open_store().payloads(begin, self.size if end is None else min(end, self.size))
+        )
 
     def entries(self, begin: int = 0, end: int | None = None) -> Iterator[Item]:
         """Entries [begin, end) with index, kind, time and payload bytes; `end` defaults to the size now."""
-        store = self._open_store()
-        return store.items(begin, self.size if end is None else min(end, self.size))
+        return self._open_store().items(begin, self.size if end is None else min(end, self.size))
 
     def payload(self, index: int) -> bytes:
         """The stored bytes at `index`."""
@@ -269,10 +272,8 @@ class Ledger:
         state. `NoKeyError` says how to make a key. One process signs at a time."""
         from ledger.proofs import checkpoints
 
-        writer, signer = self._open_writer(), self.signer()
-        with writer.locked(LOCK_SIGN):
-            size = self.size
-            return checkpoints.publish(self.paths, self.origin, size, self._open_store().node, signer)
+        with self._open_writer().locked(LOCK_SIGN):
+            return checkpoints.publish(self.paths, self.origin, self.size, self._open_store().node, self.signer())
 
     def signer(self) -> Any:
         """The signer given at opening, or the key of this origin in the key folder."""
@@ -315,9 +316,9 @@ class Ledger:
 
     def seal(self) -> int:
         """Close the active segment and seal all closed ones. A no-op with nothing but notes. Returns how many."""
-        store, writer = self._open_store(), self._open_writer()
-        store.refresh()
-        newest = store.segments()[-1]
+        writer = self._open_writer()
+        self._store.refresh()
+        newest = self._store.segments()[-1]
         if isinstance(newest, ActiveSegment) and any(newest.row(i).kind == 0 for i in range(newest.base, newest.size)):
             writer.roll()
         return self._seal_closed()
@@ -337,11 +338,9 @@ class Ledger:
 
     def _do_upkeep(self) -> None:
         """In the background: the next active file, and the backlog of seals."""
-        writer = self._writer
-        if writer is None or self._closed:
-            return
-        writer.prepare()
-        self._seal_closed()
+        if self._writer is not None and not self._closed:
+            self._writer.prepare()
+            self._seal_closed()
 
     def _pay_notes(self) -> None:
         """Write the "recovered" note that each quarantined tail is owed [REC-3]."""

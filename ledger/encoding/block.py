@@ -11,17 +11,18 @@ from __future__ import annotations
 import struct
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, chain, pairwise
 from typing import Any, Final
 
 import zstandard
 
-from ledger._native import ffi, lib
+from ledger._native import ROW, Row, ffi, lib
 from ledger.encoding.segment import ROW_BYTES, Footer, corrupt
 from ledger.types import EVENT_BYTES_HARD_MAX
 
 __all__ = [
+    "Block",
     "BlockTable",
     "Compressor",
     "Decompressor",
@@ -116,6 +117,46 @@ class BlockTable:
 def _raw_bytes_are_possible(raw: int, level: int) -> bool:
     least = _RAW_FIXED + _RAW_RUN + (_RAW_ENTRY << level)
     return least <= raw <= (RAW_BYTES_MAX if level else least + EVENT_BYTES_HARD_MAX)
+
+
+# ---- decoded -------------------------------------------------------------------------------------
+
+
+class Block:
+    """A decoded block: the entries [base, base + count)."""
+
+    __slots__ = ("_table", "base", "count", "raw", "rebuilt")
+
+    def __init__(self, base: int, raw: bytes, table: bytes) -> None:
+        self.base = base
+        self.count = len(table) // ROW.size
+        self.raw = raw
+        self._table = table
+        self.rebuilt: tuple[bytes, bytes, bytes] | None = None  # entries, salts, leaf hashes
+
+    def row(self, position: int) -> Row:
+        """The row of entry base + position; its offset counts from `raw`."""
+        return Row._make(ROW.unpack_from(self._table, position * ROW.size))
+
+    def rows(self) -> list[Row]:
+        """All rows, in order."""
+        return [Row._make(fields) for fields in ROW.iter_unpack(self._table)]
+
+    def items(self) -> Iterator[tuple[int, int, int, bytes]]:
+        """(index, kind, time, payload) of each entry: the quick way through a block."""
+        raw = self.raw
+        for index, (offset, time, size, kind, _) in enumerate(ROW.iter_unpack(self._table), self.base):
+            yield index, kind, time, raw[offset : offset + size]
+
+    def payloads(self) -> list[bytes]:
+        """The payloads of the events, in order, without the notes."""
+        raw = self.raw
+        return [raw[at : at + size] for at, _, size, kind, _ in ROW.iter_unpack(self._table) if kind == 0]
+
+    def payload(self, position: int) -> bytes:
+        """The payload of entry base + position."""
+        row = self.row(position)
+        return self.raw[row.offset : row.offset + row.bytes]
 
 
 # ---- dictionary ---------------------------------------------------------------------------------

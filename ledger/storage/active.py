@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ledger._native import Row, as_bytes, ffi, lib
+from ledger._native import ROW, Row, as_bytes, ffi, lib
 from ledger.errors import CorruptionError, EnvironmentFailure, UsageError
 from ledger.storage.files import open_regular
 
@@ -194,24 +194,41 @@ class ActiveSegment:
         data = os.pread(self._file, size, offset)
         return data if len(data) == size else read_exactly(self._file, size, offset, str(self.path))
 
-    def payloads(self, begin: int, end: int) -> Iterator[tuple[int, int, int, bytes]]:
+    def items(self, begin: int, end: int) -> Iterator[tuple[int, int, int, bytes]]:
         """(index, kind, time, payload) of entries [begin, end), read in large steps."""
-        at = begin
-        while at < end:
-            first = self._rows[at - self.base].offset
-            stop = at
-            while stop < end and (
-                self._rows[stop - self.base].offset + self._rows[stop - self.base].bytes - first <= _STEP_BYTES
-                or stop == at
-            ):
-                stop += 1
-            last = self._rows[stop - 1 - self.base]
+        for at, data, first, table in self._steps(begin, end):
+            for index, (offset, time, size, kind, _) in enumerate(ROW.iter_unpack(table), at):
+                yield index, kind, time, data[offset - first : offset - first + size]
+
+    def iter_payloads(self, begin: int, end: int) -> Iterator[list[bytes]]:
+        """The payloads of the events in [begin, end), up to 128 at a time."""
+        for _, data, first, table in self._steps(begin, end):
+            for at in range(0, len(table), 128 * ROW.size):
+                rows = ROW.iter_unpack(table[at : at + 128 * ROW.size])
+                yield [data[at - first : at - first + size] for at, _, size, kind, _ in rows if kind == 0]
+
+    def _steps(self, begin: int, end: int) -> Iterator[tuple[int, bytes, int, bytes]]:
+        """Runs of entries: the first index, their bytes, the file offset of these, their rows."""
+        while begin < end:
+            stop = self._step_end(begin, end)
+            first, last = self._rows[begin - self.base].offset, self._rows[stop - 1 - self.base]
             data = read_exactly(self._file, last.offset + last.bytes - first, first, str(self.path))
-            for index in range(at, stop):
-                row = self._rows[index - self.base]
-                start = row.offset - first
-                yield index, row.kind, row.time, data[start : start + row.bytes]
-            at = stop
+            table = ffi.buffer(self._rows + (begin - self.base), (stop - begin) * ROW.size)
+            yield begin, data, first, bytes(table)
+            begin = stop
+
+    def _step_end(self, begin: int, end: int) -> int:
+        """The end of a run of entries from `begin` that lies within one step's bytes, or is one entry."""
+        limit = self._rows[begin - self.base].offset + _STEP_BYTES
+        low, high = begin + 1, end
+        while low < high:  # the last row of the run, by halves: offsets ascend
+            middle = (low + high + 1) // 2
+            row = self._rows[middle - 1 - self.base]
+            if row.offset + row.bytes <= limit:
+                low = middle
+            else:
+                high = middle - 1
+        return low
 
     def leaf_hash(self, index: int) -> bytes:
         """Leaf hash of the entry at `index`."""

@@ -250,10 +250,19 @@ class Store:
             segment = self._locate(at)
             if isinstance(segment, ActiveSegment):
                 stop = min(end, segment.size)
-                yield from (Item(*item) for item in segment.payloads(at, stop))
+                yield from map(Item._make, segment.items(at, stop))
             else:
                 stop = min(end, segment.end)
                 yield from map(Item._make, segment.iter_items(at, stop))
+            at = stop
+
+    def payloads(self, begin: int, end: int) -> Iterator[list[bytes]]:
+        """The payloads of the events (kind 0) among entries [begin, end), in order, up to 128 a list."""
+        at = begin
+        while at < end:
+            segment = self._locate(at)
+            stop = min(end, segment.size if isinstance(segment, ActiveSegment) else segment.end)
+            yield from segment.iter_payloads(at, stop)
             at = stop
 
     def node(self, level: int, i: int) -> bytes:
