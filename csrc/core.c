@@ -246,6 +246,7 @@ int ledger_core_close(ledger_core *core) {
         next = list->next;
         ledger_request_free(list);
     }
+    ledger_request_free(core->spare);
     /* So that a power loss after a clean close finds the newest acknowledgement mark. */
     if (core->joined && !core->poisoned && !ledger_os_fdatasync(core->head_file)) {
         status = LEDGER_UNKNOWN;

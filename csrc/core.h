@@ -8,6 +8,7 @@
 #define LEDGER_CORE_INTERNAL_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <sys/types.h>
@@ -40,6 +41,7 @@ typedef struct {
     _Atomic uint32_t poison; /* a sync failed; only recovery clears it */
     _Atomic uint32_t busy;   /* some process syncs right now: waiting beats syncing too */
     _Atomic uint32_t wakes;  /* counts finished syncs and released locks; the futex word */
+    _Atomic uint64_t generation; /* of HEAD, or one more: stored before HEAD is written */
 } shared_words;
 
 typedef enum { REQUEST_QUEUED, REQUEST_TAKEN, REQUEST_DONE } request_state;
@@ -53,6 +55,7 @@ typedef struct ledger_request {
     bool abandoned; /* nobody waits any more: freed when done */
     pthread_cond_t *caller; /* on the stack of the thread that waits for it right now, or NULL */
     uint32_t count, count_max;
+    uint64_t memory_bytes; /* of the whole allocation, this struct included */
     uint64_t record_bytes, record_capacity;
     uint64_t first_ticket;
     uint64_t base, time, deadline_ns;
@@ -74,6 +77,7 @@ struct ledger_core {
     bool closed, poisoned, leading, thread_runs, needs_recovery;
     uint32_t callers;
     ledger_request *queue, *queue_tail, *done, *done_tail;
+    ledger_request *spare; /* one finished batch's memory, or NULL */
     uint64_t queued_bytes, next_ticket;
     uint32_t stream_hints;
     pthread_t thread;
@@ -86,6 +90,8 @@ struct ledger_core {
     ledger_head head;
     uint64_t segment_seen_ns; /* boot time when this core first saw events in the segment */
     bool next_prepared;
+    uint64_t segment_batches, segment_bytes; /* that this core wrote into it */
+    _Atomic bool bulk;                       /* these are large: the next file is reserved, not zeroed (roll.c) */
     struct iovec pieces[GROUP_PIECES_MAX + 2];
     uint8_t frame[BATCH_HEADER_BYTES];
     uint8_t tail[32 + ALIGNMENT];
@@ -102,6 +108,7 @@ void ledger_words_wait(ledger_core *core, uint32_t seen, uint64_t wait_ns);
 
 /* head.c: the better valid slot; false when there is none. Store writes the next generation into the other slot. */
 bool ledger_head_load(int file, ledger_head *head);
+bool ledger_head_now(const ledger_core *core, ledger_head *head); /* leader only: the same, unread if ours is the newest */
 bool ledger_head_put(ledger_core *core, ledger_head *head);
 
 /* roll.c */

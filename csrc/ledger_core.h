@@ -342,8 +342,9 @@ int ledger_core_prepare(ledger_core *core);
 /* Closes the active segment now, if it holds anything. */
 int ledger_core_roll(ledger_core *core);
 
-/* Creates and zeroes a file of `bytes` in an open folder, durable when it returns, under `name`. */
-int ledger_active_create(int folder, const char *name, uint64_t bytes);
+/* Creates a file of `bytes` zeros in an open folder, durable when it returns, under `name`: written, or with `reserve`
+ * only reserved where the file system can. */
+int ledger_active_create(int folder, const char *name, uint64_t bytes, int reserve);
 
 /* faults: begin */
 int ledger_fault_arm(const char *name, uint64_t nth, int error, int forever, int bytes);

@@ -17,22 +17,21 @@
 #include "bytes.h"
 #include "core.h"
 
-enum { RECEIPT_BYTES = 120, LAST_IS_NOTE = 2 };
+enum { RECEIPT_BYTES = 120, LAST_IS_NOTE = 2, SPARE_BYTES_MIN = 64 << 10, SPARE_BYTES_MAX = 8 << 20 };
 
 static const uint64_t WAIT_SLICE_NS = 100000000;
 
 /* One allocation: the request, its rows, entries, salts, leaves, and room for the records. */
-ledger_request *ledger_request_new(uint64_t record_capacity, uint32_t count_max) {
-    size_t rows = (size_t)count_max * sizeof(ledger_row);
-    size_t hashes = (size_t)count_max * (104 + 16 + 32);
-    uint8_t *memory = ledger_os.allocate(sizeof(ledger_request) + rows + hashes + record_capacity);
-    if (!memory) {
-        return NULL;
-    }
+static uint64_t memory_bytes(uint64_t record_capacity, uint32_t count_max) {
+    return sizeof(ledger_request) + count_max * (sizeof(ledger_row) + 104 + 16 + 32) + record_capacity;
+}
+
+static ledger_request *lay_out(uint8_t *memory, uint64_t bytes, uint64_t record_capacity, uint32_t count_max) {
     ledger_request *request = (ledger_request *)(void *)memory;
     memset(request, 0, sizeof *request);
+    request->memory_bytes = bytes;
     request->rows = (ledger_row *)(void *)(memory + sizeof *request);
-    request->entries = memory + sizeof *request + rows;
+    request->entries = memory + sizeof *request + (size_t)count_max * sizeof(ledger_row);
     request->salts = request->entries + (size_t)count_max * 104;
     request->leaves = request->salts + (size_t)count_max * 16;
     request->records = request->leaves + (size_t)count_max * 32;
@@ -41,7 +40,39 @@ ledger_request *ledger_request_new(uint64_t record_capacity, uint32_t count_max)
     return request;
 }
 
+ledger_request *ledger_request_new(uint64_t record_capacity, uint32_t count_max) {
+    uint64_t bytes = memory_bytes(record_capacity, count_max);
+    uint8_t *memory = ledger_os.allocate(bytes);
+    return memory ? lay_out(memory, bytes, record_capacity, count_max) : NULL;
+}
+
 void ledger_request_free(ledger_request *request) { free(request); }
+
+/* A batch's memory is used again by the next one: fresh pages cost more than hashing what goes into them. */
+static ledger_request *new_request(ledger_core *core, uint64_t record_capacity, uint32_t count_max) {
+    uint64_t bytes = memory_bytes(record_capacity, count_max);
+    ledger_request *spare = NULL;
+    if (bytes >= SPARE_BYTES_MIN) {
+        pthread_mutex_lock(&core->mutex);
+        if (core->spare && core->spare->memory_bytes >= bytes) {
+            spare = core->spare;
+            core->spare = NULL;
+        }
+        pthread_mutex_unlock(&core->mutex);
+    }
+    return spare ? lay_out((uint8_t *)spare, spare->memory_bytes, record_capacity, count_max)
+                 : ledger_request_new(record_capacity, count_max);
+}
+
+/* Mutex held. */
+static void drop_request(ledger_core *core, ledger_request *request) {
+    if (request->memory_bytes >= SPARE_BYTES_MIN && request->memory_bytes <= SPARE_BYTES_MAX) {
+        ledger_request *old = core->spare;
+        core->spare = request;
+        request = old;
+    }
+    ledger_request_free(request);
+}
 
 static uint64_t record_bytes(uint64_t payload) { return (RECORD_BYTES + payload + 7) & ~(uint64_t)7; }
 
@@ -243,7 +274,7 @@ static int wait_and_take(ledger_core *core, ledger_request *request, ledger_outc
         if (status == LEDGER_OK) {
             ledger_give_rows(request, rows);
         }
-        ledger_request_free(request);
+        drop_request(core, request);
     }
     outcome->hints = hints;
     outcome->status = status;
@@ -265,7 +296,7 @@ int ledger_append(ledger_core *core, const uint8_t *data, uint64_t size, uint64_
         *outcome = (ledger_outcome){.count = size};
         return LEDGER_TOO_LARGE;
     }
-    ledger_request *request = ledger_request_new(capacity, (uint32_t)count);
+    ledger_request *request = new_request(core, capacity, (uint32_t)count);
     if (!request) {
         return LEDGER_NOMEM;
     }
