@@ -57,7 +57,6 @@ typedef struct ledger_request {
     uint32_t count, count_max;
     uint64_t memory_bytes; /* of the whole allocation, this struct included */
     uint64_t record_bytes, record_capacity;
-    uint64_t first_ticket;
     uint64_t base, time, deadline_ns;
     ledger_row *rows;  /* offsets count from records */
     uint8_t *records;
@@ -78,7 +77,7 @@ struct ledger_core {
     uint32_t callers;
     ledger_request *queue, *queue_tail, *done, *done_tail;
     ledger_request *spare; /* one finished batch's memory, or NULL */
-    uint64_t queued_bytes, next_ticket;
+    uint64_t queued_bytes;
     uint32_t stream_hints;
     pthread_t thread;
     int event; /* eventfd of finished submissions */
@@ -119,6 +118,10 @@ int ledger_roll(ledger_core *core, uint64_t batch_bytes);
 /* queue.c: those with a core want the mutex held. */
 ledger_request *ledger_request_new(uint64_t record_capacity, uint32_t count_max);
 void ledger_request_free(ledger_request *request);
+void ledger_request_drop(ledger_core *core, ledger_request *request); /* frees it, or keeps its memory for the next */
+/* Without the mutex: a request of checked events, or why not, with the facts in outcome. */
+int ledger_request_of(ledger_core *core, const uint8_t *data, uint64_t size, uint64_t count, int kind, int packed,
+                      ledger_outcome *outcome, ledger_request **made);
 void ledger_request_add(ledger_request *request, const uint8_t *payload, uint64_t size, int kind);
 void ledger_enqueue(ledger_core *core, ledger_request *request);
 int ledger_lead(ledger_core *core, uint32_t *hints);

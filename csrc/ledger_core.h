@@ -281,7 +281,6 @@ typedef struct {
     uint64_t count;
     uint32_t hints;  /* bit 0: the segment is half full and no next one is prepared; bit 1: rolled; bit 2: the clock stepped */
     uint32_t zero;
-    uint64_t first_ticket; /* of submitted events */
     int32_t status;
     int32_t zero2;
 } ledger_outcome;
@@ -328,9 +327,9 @@ void ledger_append_abandon(ledger_core *core, ledger_request *request);
 
 /* Queues one event for the commit thread and returns; no system call, never waits for a thread that needs the
  * interpreter. LEDGER_QUEUE_FULL at 64 MiB queued. */
-int ledger_submit(ledger_core *core, const uint8_t *data, uint64_t size, uint64_t *ticket);
-/* Waits for room in the queue, at most wait_ns. */
-int ledger_submit_room(ledger_core *core, uint64_t wait_ns);
+int ledger_submit(ledger_core *core, const uint8_t *data, uint64_t size);
+/* The same for a msgpack array of events, as one batch, all or none; a refusal's facts are in outcome as in append. */
+int ledger_submit_batch(ledger_core *core, const uint8_t *data, uint64_t size, uint64_t count, ledger_outcome *outcome);
 /* The oldest finished group of submitted events, waiting at most wait_ns for it; LEDGER_WAITING if none. */
 int ledger_completed(ledger_core *core, uint64_t wait_ns, ledger_request **request, ledger_outcome *outcome);
 /* count x 120 bytes of a finished request; frees it. */

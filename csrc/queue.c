@@ -64,8 +64,7 @@ static ledger_request *new_request(ledger_core *core, uint64_t record_capacity, 
                  : ledger_request_new(record_capacity, count_max);
 }
 
-/* Mutex held. */
-static void drop_request(ledger_core *core, ledger_request *request) {
+void ledger_request_drop(ledger_core *core, ledger_request *request) {
     if (request->memory_bytes >= SPARE_BYTES_MIN && request->memory_bytes <= SPARE_BYTES_MAX) {
         ledger_request *old = core->spare;
         core->spare = request;
@@ -90,7 +89,7 @@ void ledger_request_add(ledger_request *request, const uint8_t *payload, uint64_
 }
 
 /* `data` must not change meanwhile: _native.py hands over immutable bytes, or a copy. */
-static int fill(ledger_core *core, ledger_request *request, const uint8_t *data, uint64_t size, uint64_t count,
+static int fill(const ledger_core *core, ledger_request *request, const uint8_t *data, uint64_t size, uint64_t count,
                 int kind, int packed, ledger_outcome *outcome) {
     uint64_t at = packed ? (count < 16 ? 1 : count < 65536 ? 3 : 5) : 0;
     for (uint64_t i = 0; i < count; i++) {
@@ -163,7 +162,6 @@ static void finish(ledger_core *core, ledger_request *group, int status) {
         if (request->abandoned) {
             ledger_request_free(request);
         } else if (request->submitted) {
-            core->queued_bytes -= request->record_bytes;
             *(core->done ? &core->done_tail->next : &core->done) = request;
             core->done_tail = request;
             uint64_t one = 1;
@@ -274,7 +272,7 @@ static int wait_and_take(ledger_core *core, ledger_request *request, ledger_outc
         if (status == LEDGER_OK) {
             ledger_give_rows(request, rows);
         }
-        drop_request(core, request);
+        ledger_request_drop(core, request);
     }
     outcome->hints = hints;
     outcome->status = status;
@@ -284,9 +282,9 @@ static int wait_and_take(ledger_core *core, ledger_request *request, ledger_outc
     return status;
 }
 
-int ledger_append(ledger_core *core, const uint8_t *data, uint64_t size, uint64_t count, int kind, int packed,
-                  ledger_outcome *outcome, uint8_t *rows, ledger_request **waiting) {
-    *waiting = NULL;
+int ledger_request_of(ledger_core *core, const uint8_t *data, uint64_t size, uint64_t count, int kind, int packed,
+                      ledger_outcome *outcome, ledger_request **made) {
+    *made = NULL;
     *outcome = (ledger_outcome){0};
     if (count == 0 || count > UINT32_MAX / 2 || size < count) {
         return LEDGER_USAGE;
@@ -303,6 +301,18 @@ int ledger_append(ledger_core *core, const uint8_t *data, uint64_t size, uint64_
     int status = fill(core, request, data, size, count, kind, packed, outcome);
     if (status != LEDGER_OK) {
         ledger_request_free(request);
+        return status;
+    }
+    *made = request;
+    return LEDGER_OK;
+}
+
+int ledger_append(ledger_core *core, const uint8_t *data, uint64_t size, uint64_t count, int kind, int packed,
+                  ledger_outcome *outcome, uint8_t *rows, ledger_request **waiting) {
+    ledger_request *request;
+    *waiting = NULL;
+    int status = ledger_request_of(core, data, size, count, kind, packed, outcome, &request);
+    if (status != LEDGER_OK) {
         return status;
     }
     request->deadline_ns = ledger_os_boot_ns() + core->lock_timeout_ns;

@@ -29,7 +29,7 @@ from ledger.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from ledger.proofs.verification import VerifyReport
-    from ledger.stream import PendingAppend, Stream
+    from ledger.stream import PendingAppend, PendingBatch, Stream
 
 __all__ = ["Ledger"]
 
@@ -99,8 +99,6 @@ class Ledger:
         from ledger.proofs import keys
 
         return keys.for_new_ledger(self.path, self._signer, new_key=new_key)
-
-    # ---- identity and state -------------------------------------------------------------------------
 
     @property
     def origin(self) -> str:
@@ -200,6 +198,10 @@ class Ledger:
         """Queue one event and return at once; the future resolves to its `Receipt` when durable. Bounded: with
         64 MiB queued it waits for room. Events of one thread keep their order, with `append` too."""
         return self.stream().submit(event)
+
+    def submit_many(self, batch: list[Event]) -> PendingBatch:
+        """Queue events as one batch, all or none, and return at once: pack the next while this one is written."""
+        return self.stream().submit_many(batch)
 
     def stream(self) -> Stream:
         """The submissions of this handle in this process, started when first asked for."""
@@ -363,8 +365,6 @@ class Ledger:
         if self._writer is not None:
             result.update(self._writer.stats())
         return result
-
-    # ---- closing ------------------------------------------------------------------------------------
 
     def _open_store(self) -> Store:
         if self._closed:
