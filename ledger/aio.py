@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self
@@ -83,18 +84,24 @@ def _fail(future: asyncio.Future[Receipt], error: Exception) -> None:
 
 
 class AsyncLedger:
-    """`async with AsyncLedger(path) as log: await log.append(event)`. Options as `Ledger`'s.
+    """`async with AsyncLedger(path) as log: await log.append(event)`. Options as `Ledger`'s. In place of a path it
+    takes an open `Ledger`, which it leaves open.
 
     Appends of all tasks gather in one queue and share syncs; each `await` returns when durable. Other calls run
     in the loop's executor. `ledger` is the `Ledger` inside."""
 
-    def __init__(self, path: str, **options: Any) -> None:
-        self._open = partial(Ledger, path, **options)
+    def __init__(self, path: str | os.PathLike[str] | Ledger, **options: Any) -> None:
         self.ledger: Ledger
+        self._open: Callable[[], Ledger] | None = None
+        if isinstance(path, Ledger):
+            self.ledger = path
+        else:
+            self._open = partial(Ledger, path, **options)
         self._gathered: dict[asyncio.AbstractEventLoop, _Gathered] = {}
 
     async def __aenter__(self) -> Self:
-        self.ledger = await asyncio.get_running_loop().run_in_executor(None, self._open)
+        if self._open is not None:
+            self.ledger = await asyncio.get_running_loop().run_in_executor(None, self._open)
         return self
 
     async def __aexit__(
@@ -103,7 +110,8 @@ class AsyncLedger:
         loop = asyncio.get_running_loop()
         if (gathered := self._gathered.pop(loop, None)) is not None:
             gathered.close()
-        await self._run(self.ledger.close)
+        if self._open is not None:
+            await self._run(self.ledger.close)
 
     async def _run(self, function: Any, *args: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(None, function, *args)

@@ -127,16 +127,15 @@ def test_a_cancelled_task_takes_nothing_back(tmp_path: Path) -> None:
 def test_loops_in_two_threads_and_a_waiting_thread_share_one_ledger(tmp_path: Path) -> None:
     """Whoever collects, each loop resolves its own futures."""
     with Ledger(tmp_path / "log") as log:
-        shared = AsyncLedger("unused")
-        shared.ledger = log
+        shared = AsyncLedger(log)
         failures: list[BaseException] = []
 
         def loop(number: int) -> None:
             async def run() -> None:
-                for turn in range(20):
-                    receipts = await asyncio.gather(*(shared.append({"t": number, "i": turn}) for _ in range(7)))
-                    assert all(log[receipt.index]["t"] == number for receipt in receipts)
-                log.stream().forget_loop(asyncio.get_running_loop())
+                async with shared:
+                    for turn in range(20):
+                        receipts = await asyncio.gather(*(shared.append({"t": number, "i": turn}) for _ in range(7)))
+                        assert all(log[receipt.index]["t"] == number for receipt in receipts)
 
             try:
                 asyncio.run(asyncio.wait_for(run(), 60))
