@@ -345,6 +345,19 @@ int ledger_core_roll(ledger_core *core);
  * only reserved where the file system can. */
 int ledger_active_create(int folder, const char *name, uint64_t bytes, int reserve);
 
+/* ---- filters (predicate.c, event_time.c): docs/query.md ------------------------------------------------------- */
+/* LEDGER_OK when the bytes are a filter program (docs/format.md "Filter programs"). */
+int ledger_predicate_check(const uint8_t *program, uint64_t size);
+/* Which of `row_count` checked payloads at data + row.offset a program is true of: their row numbers to `matches`
+ * (room for `limit`), at most `limit`, from the first or with newest_first from the last. Entry `first_index` is row 0.
+ * candidates: ascending row numbers to look at, or NULL for all. LEDGER_USAGE: no program, or a row outside the data. */
+int ledger_predicate_rows(const uint8_t *program, uint64_t program_size, const uint8_t *data, uint64_t size,
+                          const ledger_row *rows, uint32_t row_count, uint64_t first_index, const uint32_t *candidates,
+                          uint32_t candidate_count, uint32_t limit, int newest_first, uint32_t *matches,
+                          uint32_t *match_count);
+/* When a checked payload says that its event happened, ns since the epoch; `recorded` when it does not. */
+int64_t ledger_event_time(const uint8_t *payload, uint64_t size, uint64_t recorded);
+
 /* faults: begin */
 int ledger_fault_arm(const char *name, uint64_t nth, int error, int forever, int bytes);
 uint64_t ledger_fault_count(const char *name);

@@ -2,7 +2,8 @@
 
     LedgerError
     ├── UsageError (a ValueError)      the call is wrong; nothing happened
-    │   └── EventError                 an event cannot be stored; names its path or line
+    │   ├── EventError                 an event cannot be stored; names its path or line
+    │   └── QuerySyntaxError           a query cannot be read; names the position
     ├── ClosedError                    the ledger is closed
     │   └── ForkedHandleError          a future from before a fork
     ├── LockedError                    another process held the lock for too long
@@ -36,6 +37,7 @@ __all__ = [
     "MismatchError",
     "NoKeyError",
     "PoisonedError",
+    "QuerySyntaxError",
     "UsageError",
     "VerificationError",
 ]
@@ -56,6 +58,17 @@ class EventError(UsageError):
     def __init__(self, message: str, *, path: str | None = None, position: int | None = None) -> None:
         super().__init__(message)
         self.path = path
+        self.position = position
+
+
+class QuerySyntaxError(UsageError):
+    """A query cannot be read. `position` counts characters from 0; the message shows the text with a caret under it."""
+
+    def __init__(self, what: str, text: str, position: int) -> None:
+        begin = max(0, position - 60)
+        line = text[begin : position + 60].replace("\n", " ").replace("\t", " ")
+        super().__init__(f"{what}, at position {position}\n  {line}\n  {' ' * (position - begin)}^")
+        self.text = text
         self.position = position
 
 
