@@ -48,7 +48,8 @@ typedef struct {
     uint16_t parent, path;         /* NO_PATH until a leaf stands here */
     uint16_t nil_child;
     uint16_t first_guess, next_guess; /* the child seen first, the sibling seen next, last time */
-    uint16_t elements;                /* of the path to here */
+    uint8_t elements;                 /* of the path to here */
+    uint8_t open;                     /* ledger_index_open bits */
     uint32_t path_bytes;              /* packed, of the path to here */
 } index_node;
 
@@ -59,6 +60,7 @@ typedef struct {
     uint32_t pairs; /* held now */
     uint32_t rows;  /* in which something stands here */
     uint32_t multi, single; /* distinct values in several rows, in one; after sorting */
+    uint16_t node;
     bool dropped;
     uint64_t *present; /* one bit a row */
 } index_path;
@@ -134,6 +136,14 @@ uint64_t ledger_index_value_hash(const ledger_index *index, uint16_t path, const
 
 /* index_hash.c */
 int ledger_index_sort(ledger_index *index);
+
+/* index_paths.c: something at a node is not indexed. */
+static inline void ledger_index_leave_open(ledger_index *index, uint16_t node, uint8_t bit) {
+    index->nodes[node].open |= bit;
+    index->capped = true;
+}
+
+void ledger_index_put_open(ledger_index *index); /* the section of open nodes */
 
 static inline const uint8_t *ledger_index_key_of(const ledger_index *index, uint32_t source) {
     const uint32_t at = source >> 31 ? index->term_count + (source & 0x7fffffff) : source;

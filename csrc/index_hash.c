@@ -1,77 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* index_hash.c: K of every term, their order, and the RFC 6962 root over their leaves.
+/* index_hash.c: K of every term, and their order.
  *
  * K         SHA-256(0x10, index key, msgpack([path.., value])); of a path that exists 0x11 and no value
  * Order     by K: buckets of the upper bits, then insertion in each, since a hash spreads evenly; a bucket that
  *           someone has filled on purpose is sorted by the library
- * Leaf      SHA-256(0x12, seed, K)[0:16], K, u32 count, rows as u16 (above 16 rows their SHA-256); by SHA-256(0x00, leaf)
- * Lanes     messages of one or two blocks wait until four have the same number, then go four abreast
- * Owns      4 KiB of stack; arrays of the ledger_index
- * See       docs/format.md "Search index"; tests/index_oracle.py; csrc/sha256.c */
+ * Owns      arrays of the ledger_index
+ * See       docs/format.md "Search index"; tests/index_oracle.py; index_root.c */
 #include <stdlib.h>
 
-#include "index.h"
+#include "index_lanes.h"
 
-enum {
-    BLOCK = 64,
-    PAIR_MAX = 2 * BLOCK - 9, /* the longest message that two blocks hold */
-    SALT = 16,
-    ROWS_INLINE = 16, /* a leaf holds its rows up to here, above their hash */
-    LEAVES = 256,     /* hashed together */
-    BUCKET_LARGE = 64
-};
-
-/* ---- lanes ------------------------------------------------------------------------------------------------ */
-
-typedef struct {
-    size_t count; /* waiting */
-    uint8_t blocks[4][2 * BLOCK];
-    uint8_t *hashes[4];
-} lane_group;
-
-typedef struct {
-    lane_group groups[2]; /* messages of one block, of two */
-} lanes;
-
-static void lanes_run(lane_group *group, size_t block_count) {
-    ledger_sha256_state state[4];
-    for (size_t i = 0; i < 4; i++) ledger_sha256_start(&state[i]);
-    ledger_sha256_state *const states[4] = {&state[0], &state[1], &state[2], &state[3]};
-    const uint8_t *const blocks[4] = {group->blocks[0], group->blocks[1], group->blocks[2], group->blocks[3]};
-    if (group->count == 4) ledger_sha256_blocks4(states, blocks, block_count);
-    else
-        for (size_t i = 0; i < group->count; i++) ledger_sha256_blocks(states[i], blocks[i], block_count);
-    for (size_t i = 0; i < group->count; i++) ledger_sha256_emit(&state[i], group->hashes[i]);
-    group->count = 0;
-}
-
-static void lanes_end(lanes *l) {
-    for (size_t i = 0; i < 2; i++)
-        if (l->groups[i].count > 0) lanes_run(&l->groups[i], i + 1);
-}
-
-/* Hashes a, then b; the hash is written at the latest by lanes_end. */
-static void lanes_add(lanes *l, const uint8_t *a, size_t a_bytes, const uint8_t *b, size_t b_bytes, uint8_t *hash) {
-    const size_t size = a_bytes + b_bytes;
-    if (a_bytes > PAIR_MAX || b_bytes > PAIR_MAX - a_bytes) {
-        ledger_sha256_stream stream;
-        ledger_sha256_stream_start(&stream);
-        ledger_sha256_stream_add(&stream, a, a_bytes);
-        ledger_sha256_stream_add(&stream, b, b_bytes);
-        ledger_sha256_stream_end(&stream, hash);
-        return;
-    }
-    const size_t block_count = size + 9 > BLOCK ? 2 : 1;
-    lane_group *group = &l->groups[block_count - 1];
-    uint8_t *block = group->blocks[group->count];
-    memcpy(block, a, a_bytes);
-    if (b_bytes > 0) memcpy(block + a_bytes, b, b_bytes);
-    block[size] = 0x80;
-    memset(block + size + 1, 0, block_count * BLOCK - size - 1);
-    ledger_store_be_u64(block + block_count * BLOCK - 8, size * 8);
-    group->hashes[group->count++] = hash;
-    if (group->count == 4) lanes_run(group, block_count);
-}
+enum { BUCKET_LARGE = 64 };
 
 /* ---- K ---------------------------------------------------------------------------------------------------- */
 
@@ -243,60 +182,5 @@ int ledger_index_sort(ledger_index *index) {
         if (s->count > 1) path->multi++;
         else path->single++;
     }
-    return LEDGER_OK;
-}
-
-/* ---- root ------------------------------------------------------------------------------------------------- */
-
-/* The message of a leaf, 0x00 first; its size. */
-static size_t put_leaf(const ledger_index *index, const index_sorted *s, const uint8_t *salt, uint8_t *out) {
-    uint8_t rows[1024];
-    out[0] = 0x00;
-    memcpy(out + 1, salt, SALT);
-    memcpy(out + 1 + SALT, ledger_index_key_of(index, s->source), HASH_BYTES);
-    uint8_t *at = out + 1 + SALT + HASH_BYTES;
-    ledger_store_u32(at, s->count);
-    at += 4;
-    if (s->count == 1) {
-        ledger_store_u16(at, (uint16_t)s->begin);
-        return (size_t)(at + 2 - out);
-    }
-    const uint16_t *listed = index->postings + s->begin;
-    if (s->count <= ROWS_INLINE) {
-        for (uint32_t i = 0; i < s->count; i++) ledger_store_u16(at + 2 * (size_t)i, listed[i]);
-        return (size_t)(at + 2 * (size_t)s->count - out);
-    }
-    ledger_sha256_stream stream;
-    ledger_sha256_stream_start(&stream);
-    for (uint32_t i = 0; i < s->count; i += sizeof rows / 2) {
-        const uint32_t taken = s->count - i < sizeof rows / 2 ? s->count - i : (uint32_t)sizeof rows / 2;
-        for (uint32_t k = 0; k < taken; k++) ledger_store_u16(rows + 2 * (size_t)k, listed[i + k]);
-        ledger_sha256_stream_add(&stream, rows, 2 * (size_t)taken);
-    }
-    ledger_sha256_stream_end(&stream, at);
-    return (size_t)(at + HASH_BYTES - out);
-}
-
-int ledger_index_root(const ledger_index *index, const uint8_t seed[32], uint8_t root[32]) {
-    uint8_t salted[1 + 32 + HASH_BYTES] = {0x12}, message[1 + SALT + HASH_BYTES + 4 + 2 * ROWS_INLINE];
-    uint8_t salts[LEAVES * HASH_BYTES], leaves[LEAVES * HASH_BYTES];
-    ledger_range range = {0};
-    memcpy(salted + 1, seed, 32);
-    for (uint32_t begin = 0; begin < index->sorted_count; begin += LEAVES) {
-        const uint32_t count = index->sorted_count - begin < LEAVES ? index->sorted_count - begin : LEAVES;
-        lanes l = {0};
-        for (uint32_t i = 0; i < count; i++) {
-            memcpy(salted + 33, ledger_index_key_of(index, index->sorted[begin + i].source), HASH_BYTES);
-            lanes_add(&l, salted, sizeof salted, NULL, 0, salts + (size_t)i * HASH_BYTES);
-        }
-        lanes_end(&l);
-        for (uint32_t i = 0; i < count; i++) {
-            const size_t size = put_leaf(index, &index->sorted[begin + i], salts + (size_t)i * HASH_BYTES, message);
-            lanes_add(&l, message, size, NULL, 0, leaves + (size_t)i * HASH_BYTES);
-        }
-        lanes_end(&l);
-        ledger_range_push(&range, leaves, count);
-    }
-    ledger_range_root(&range, root);
     return LEDGER_OK;
 }

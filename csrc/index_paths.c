@@ -45,7 +45,7 @@ static uint16_t add_node(ledger_index *index, uint16_t parent, const uint8_t *ke
     const index_node *above = &index->nodes[parent];
     if (index->path_count == index->paths_max || index->node_count == NODES_MAX ||
         key_bytes > PATH_BYTES_MAX - above->path_bytes) {
-        index->capped = true;
+        ledger_index_leave_open(index, parent, *key == 0xc0 ? LEDGER_INDEX_OPEN_NIL : LEDGER_INDEX_OPEN_KEYS);
         return NO_NODE;
     }
     const uint32_t begin = (uint32_t)index->keys.size;
@@ -62,7 +62,7 @@ static uint16_t add_node(ledger_index *index, uint16_t parent, const uint8_t *ke
                                       .nil_child = NO_NODE,
                                       .first_guess = NO_NODE,
                                       .next_guess = NO_NODE,
-                                      .elements = (uint16_t)(above->elements + 1),
+                                      .elements = (uint8_t)(above->elements + 1),
                                       .path_bytes = above->path_bytes + (uint32_t)key_bytes};
     return made;
 }
@@ -77,7 +77,7 @@ uint16_t ledger_index_child(ledger_index *index, uint16_t parent, uint16_t guess
     if (guess != NO_NODE && index->nodes[guess].parent == parent && has_key(index, guess, key, key_bytes))
         return guess;
     if (key_bytes > PATH_BYTES_MAX) { /* before hashing what cannot be there */
-        index->capped = true;
+        ledger_index_leave_open(index, parent, LEDGER_INDEX_OPEN_KEYS);
         return NO_NODE;
     }
     uint64_t hash = ledger_siphash24(index->sip_key, key, key_bytes) + parent * UINT64_C(0x9e3779b97f4a7c15);
@@ -100,6 +100,14 @@ uint16_t ledger_index_nil_child(ledger_index *index, uint16_t parent) {
 
 /* ---- paths ------------------------------------------------------------------------------------------------ */
 
+/* The packed elements of the path to a node; they end at `end`. */
+static void put_elements(const ledger_index *index, uint16_t node, uint8_t *end) {
+    for (uint16_t n = node; n != 0; n = index->nodes[n].parent) {
+        end -= index->nodes[n].key_bytes;
+        memcpy(end, index->keys.bytes + index->nodes[n].key_begin, index->nodes[n].key_bytes);
+    }
+}
+
 /* 0x10, index key, array of the elements and one value, elements. */
 static void put_prefix(ledger_index *index, index_path *path, uint16_t node) {
     const index_node *end = &index->nodes[node];
@@ -117,22 +125,19 @@ static void put_prefix(ledger_index *index, index_path *path, uint16_t node) {
         header[1] = 0;
         header[2] = (uint8_t)(path->elements + 1);
     }
-    uint8_t *at = p + path->prefix_bytes;
-    for (uint16_t n = node; n != 0; n = index->nodes[n].parent) {
-        at -= index->nodes[n].key_bytes;
-        memcpy(at, index->keys.bytes + index->nodes[n].key_begin, index->nodes[n].key_bytes);
-    }
+    put_elements(index, node, p + path->prefix_bytes);
 }
 
 uint16_t ledger_index_path_at(ledger_index *index, uint16_t node) {
     index_node *end = &index->nodes[node];
     if (end->path == NO_PATH) {
         if (index->path_count == index->paths_max) {
-            index->capped = true;
+            ledger_index_leave_open(index, node, LEDGER_INDEX_OPEN_LEAF);
             return NO_PATH;
         }
         index_path *path = &index->paths[index->path_count];
         path->present = calloc((index->row_count + 63) / 64, sizeof *path->present);
+        path->node = node;
         put_prefix(index, path, node);
         if (path->present == NULL || index->prefixes.failed) {
             index->status = LEDGER_NOMEM;
@@ -141,4 +146,18 @@ uint16_t ledger_index_path_at(ledger_index *index, uint16_t node) {
         end->path = (uint16_t)index->path_count++;
     }
     return index->paths[end->path].dropped ? NO_PATH : end->path;
+}
+
+/* Per open node: u8 bits, u8 elements, u16 bytes of the elements, the packed elements. */
+void ledger_index_put_open(ledger_index *index) {
+    for (uint32_t i = 0; i < index->node_count; i++) {
+        const index_node *node = &index->nodes[i];
+        if (node->open == 0) continue;
+        uint8_t *p = ledger_index_room(&index->sections[LEDGER_INDEX_OPEN], 4 + (size_t)node->path_bytes);
+        if (p == NULL) return;
+        p[0] = node->open;
+        p[1] = node->elements;
+        ledger_store_u16(p + 2, (uint16_t)node->path_bytes);
+        put_elements(index, (uint16_t)i, p + 4 + node->path_bytes);
+    }
 }

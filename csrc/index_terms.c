@@ -11,6 +11,8 @@
 
 #include "index.h"
 
+enum { SLOTS_BEGIN = 1 << 10 };
+
 uint64_t ledger_index_value_hash(const ledger_index *index, uint16_t path, const uint8_t *value, size_t size) {
     const uint64_t hash = ledger_siphash24(index->sip_key, value, size) + path * UINT64_C(0xbf58476d1ce4e5b9);
     return (hash ^ hash >> 29) * UINT64_C(0x9e3779b97f4a7c15);
@@ -51,7 +53,10 @@ static bool reserve_term(ledger_index *index) {
         index->term_capacity = capacity;
     }
     if (2 * (uint64_t)(index->term_count + 1) <= index->slot_mask + 1 && index->slots != NULL) return true;
-    return fill_slots(index, index->slots == NULL ? 1 << 16 : 2 * (index->slot_mask + 1));
+    if (index->slots != NULL) return fill_slots(index, 2 * (index->slot_mask + 1));
+    uint64_t slot_count = SLOTS_BEGIN; /* a value in 64 bytes, or it grows */
+    while (slot_count < index->size / 32) slot_count *= 2;
+    return fill_slots(index, slot_count);
 }
 
 static bool reserve_pair(ledger_index *index) {
@@ -121,7 +126,7 @@ static bool drop_largest(ledger_index *index) {
         if (index->paths[i].pairs > largest->pairs) largest = &index->paths[i];
     largest->dropped = true;
     largest->pairs = 0;
-    index->capped = true;
+    ledger_index_leave_open(index, largest->node, LEDGER_INDEX_OPEN_LEAF);
     return sweep(index);
 }
 
@@ -143,10 +148,22 @@ static void add_leaf(ledger_index *index, const index_leaf *leaf) {
     index->pairs[index->pair_count++] = (index_pair){.term = found, .row = leaf->row};
 }
 
+/* Slots, then the terms that they seem to name, then those terms' values: three waits for memory instead of hundreds. */
+static void prefetch_waiting(const ledger_index *index) {
+    uint32_t found[WAITING_MAX], count = 0;
+    for (uint32_t i = 0; i < index->waiting_count; i++)
+        __builtin_prefetch(&index->slots[index->waiting[i].hash & index->slot_mask]);
+    for (uint32_t i = 0; i < index->waiting_count; i++) {
+        const uint64_t hash = index->waiting[i].hash, slot = index->slots[hash & index->slot_mask];
+        if (slot == 0 || (slot ^ hash) >> 32 != 0) continue;
+        found[count++] = (uint32_t)slot - 1;
+        __builtin_prefetch(&index->terms[(uint32_t)slot - 1]);
+    }
+    for (uint32_t i = 0; i < count; i++) __builtin_prefetch(index->data + index->terms[found[i]].value_begin);
+}
+
 void ledger_index_flush(ledger_index *index) {
-    if (index->slots != NULL)
-        for (uint32_t i = 0; i < index->waiting_count; i++)
-            __builtin_prefetch(&index->slots[index->waiting[i].hash & index->slot_mask]);
+    if (index->slots != NULL) prefetch_waiting(index);
     for (uint32_t i = 0; i < index->waiting_count && index->status == LEDGER_OK; i++)
         add_leaf(index, &index->waiting[i]);
     index->waiting_count = 0;

@@ -237,6 +237,7 @@ static bool put_values(ledger_index *index) {
 int ledger_index_encode(ledger_index *index, ledger_index_facts *facts) {
     for (uint32_t i = 0; i < LEDGER_INDEX_SECTIONS; i++) index->sections[i].size = 0;
     put_terms(index);
+    ledger_index_put_open(index);
     if (!put_values(index)) return LEDGER_NOMEM;
     const int status = ledger_index_words(index, facts);
     if (status != LEDGER_OK) return status;

@@ -27,7 +27,11 @@ typedef enum {
     LEDGER_INDEX_WORD = 1024
 } ledger_index_type;
 
-/* Sections of a granule as ledger_index_encode makes them; VALUES is compressed by the caller. */
+/* What is not indexed at a step of a path: something under another key than those known; in an array; a leaf here. */
+typedef enum { LEDGER_INDEX_OPEN_KEYS = 1, LEDGER_INDEX_OPEN_NIL = 2, LEDGER_INDEX_OPEN_LEAF = 4 } ledger_index_open;
+
+/* Sections of a granule as ledger_index_encode makes them; VALUES is compressed and OPEN read by
+ * the caller. */
 typedef enum {
     LEDGER_INDEX_TERMS = 0,
     LEDGER_INDEX_TERM_FENCES = 1,
@@ -37,7 +41,8 @@ typedef enum {
     LEDGER_INDEX_WORDS = 5,
     LEDGER_INDEX_WORD_FENCES = 6,
     LEDGER_INDEX_VALUES = 7,
-    LEDGER_INDEX_SECTIONS = 8
+    LEDGER_INDEX_OPEN = 8,
+    LEDGER_INDEX_SECTIONS = 9
 } ledger_index_section;
 
 typedef struct ledger_index ledger_index;

@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
+import sys
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,6 +19,7 @@ import msgpack
 import zstandard
 
 from ledger._native import as_bytes, ffi, lib, raise_status
+from ledger.errors import EventError
 
 __all__ = ["GRANULE_ROWS", "RULE", "BuiltGranule", "RowTable", "build_granule", "index_root", "row_table"]
 
@@ -25,7 +28,11 @@ RULE: Final = 1
 PATHS_MAX: Final = 256
 PAIRS_MAX: Final = 1 << 22
 _ZSTD_LEVEL: Final = 3
-_SECTIONS: Final = ("terms", "term_fences", "postings", "singles", "single_fences", "words", "word_fences", "values")
+_OPEN_MAX: Final = 1024
+_SECTIONS: Final = (
+    *("terms", "term_fences", "postings", "singles", "single_fences"),
+    *("words", "word_fences", "values", "open"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +46,8 @@ class RowTable:
 
 
 _ROW = struct.Struct("=QQIBBH")  # a ledger_row
+_KIND_OFFSET: Final = 20
+assert _ROW.size == ffi.sizeof("ledger_row")
 
 
 def row_table(payloads: Sequence[bytes], times: Sequence[int], kinds: Sequence[int] | None = None) -> RowTable:
@@ -55,10 +64,12 @@ def row_table(payloads: Sequence[bytes], times: Sequence[int], kinds: Sequence[i
 @dataclass(frozen=True, slots=True)
 class BuiltGranule:
     """What was made of a granule. `descriptor` is what index_root commits to; `paths`: (types, distinct values in
-    several rows, distinct values in one row) of each path of the descriptor; `sections` by name."""
+    several rows, distinct values in one row) of each path of the descriptor; `open`: steps at which something is not
+    indexed, with LEDGER_INDEX_OPEN_ bits, None when they are too many; `sections` by name."""
 
     descriptor: bytes
     paths: tuple[tuple[int, int, int], ...]
+    open: tuple[tuple[tuple[str | None, ...], int], ...] | None
     has_words: bool
     sections: dict[str, bytes]
 
@@ -103,6 +114,7 @@ def build_granule(
     sections["values"] = compressor.compress(sections["values"])
     planes, bounds = _times(rows)
     sections["times"] = compressor.compress(planes)
+    sections["notes"] = compressor.compress(_notes(rows))
     kept = [path for path in listed if path is not None]
     descriptor = {
         "segno": segno,
@@ -118,7 +130,11 @@ def build_granule(
         "term_root": root,
     }
     return BuiltGranule(
-        msgpack.packb(descriptor), tuple(numbers for _, numbers in kept), bool(facts.has_words), sections
+        msgpack.packb(descriptor),
+        tuple(numbers for _, numbers in kept),
+        _open_steps(sections.pop("open")),
+        bool(facts.has_words),
+        sections,
     )
 
 
@@ -128,9 +144,29 @@ def _path(built: Any, i: int) -> tuple[list[str | None], tuple[int, int, int]] |
     lib.ledger_index_path(built, i, facts)
     if facts.is_dropped:
         return None
+    elements = _elements(as_bytes(facts.elements, int(facts.elements_bytes)))
+    return list(elements), (int(facts.types), int(facts.multi), int(facts.single))
+
+
+def _elements(packed: bytes) -> tuple[str | None, ...]:
     unpacker = msgpack.Unpacker()
-    unpacker.feed(as_bytes(facts.elements, int(facts.elements_bytes)))
-    return list(unpacker), (int(facts.types), int(facts.multi), int(facts.single))
+    unpacker.feed(packed)
+    try:
+        return tuple(unpacker)
+    except UnicodeDecodeError:
+        raise EventError("a key of an event is not UTF-8; it was not checked before it was to be indexed") from None
+
+
+def _open_steps(data: bytes) -> tuple[tuple[tuple[str | None, ...], int], ...] | None:
+    steps: list[tuple[tuple[str | None, ...], int]] = []
+    at = 0
+    while at < len(data):
+        if len(steps) == _OPEN_MAX:
+            return None
+        bits, size = data[at], int.from_bytes(data[at + 2 : at + 4], "little")
+        steps.append((_elements(data[at + 4 : at + 4 + size]), bits))
+        at += 4 + size
+    return tuple(steps)
 
 
 def _section(built: Any, section: int) -> bytes:
@@ -148,6 +184,15 @@ def _times(rows: RowTable) -> tuple[bytes, Any]:
     planes = bytearray(8 * rows.count)
     lib.ledger_index_times_split(times, rows.count, ffi.from_buffer("uint8_t[]", planes))
     return bytes(planes), bounds
+
+
+def _notes(rows: RowTable) -> bytes:
+    """The rows that are no events, u16 each."""
+    kinds = as_bytes(rows.table, rows.count * _ROW.size)[_KIND_OFFSET :: _ROW.size]
+    listed = array("H", (row for row, kind in enumerate(kinds) if kind))
+    if sys.byteorder == "big":
+        listed.byteswap()
+    return listed.tobytes()
 
 
 def index_root(descriptors: Sequence[bytes]) -> bytes:
