@@ -7,12 +7,6 @@
  * See       docs/format.md "Search index"; ledger/index/build.py */
 #include "index.h"
 
-static int64_t event_time(const uint8_t *payload, uint32_t size, uint64_t recorded) {
-    (void)payload;
-    (void)size;
-    return (int64_t)recorded;
-}
-
 int ledger_index_times(const uint8_t *data, uint64_t size, const ledger_row *rows, uint32_t row_count, int64_t *times,
                        ledger_index_bounds *bounds) {
     bool has_event = false;
@@ -22,7 +16,7 @@ int ledger_index_times(const uint8_t *data, uint64_t size, const ledger_row *row
         if (row->offset > size || row->bytes > size - row->offset) return LEDGER_USAGE;
         times[i] = (int64_t)row->time;
         if (row->kind != 0) continue;
-        times[i] = event_time(data + row->offset, row->bytes, row->time);
+        (void)ledger_event_time(data + row->offset, row->bytes, &times[i]);
         if (!has_event || times[i] < bounds->time_min) bounds->time_min = times[i];
         if (!has_event || times[i] > bounds->time_max) bounds->time_max = times[i];
         if (!has_event || row->time < bounds->recorded_min) bounds->recorded_min = row->time;

@@ -7,6 +7,7 @@
  * Owns      nothing: leaves wait inside the ledger_index, WAITING_MAX of them, so that the table can prefetch
  * See       msgpack.c for the exact form; index_terms.c for what becomes of a leaf */
 #include "index.h"
+#include "packed.h"
 
 typedef struct {
     uint16_t node, guess, last; /* the container; the child expected next; the child before */
@@ -14,75 +15,13 @@ typedef struct {
     uint32_t left;
 } level;
 
-typedef struct {
-    const uint8_t *begin;
-    const uint8_t *next;  /* after the header; for scalars after the value */
-    uint32_t count;       /* of elements or pairs */
-    uint32_t type;        /* a ledger_index_type bit; 0: no value */
-    bool is_map, is_array;
-} item;
-
-static uint32_t big(const uint8_t *p, unsigned bytes) {
-    uint32_t value = 0;
-    for (unsigned i = 0; i < bytes; i++) value = value << 8 | p[i];
-    return value;
-}
-
-/* A length of `width` bytes after the head, and `extra` bytes that go with it; the value's bytes follow. */
-static void read_sized(item *it, const uint8_t *end, unsigned width, unsigned extra, uint32_t type) {
-    const size_t left = (size_t)(end - it->begin);
-    if (left < 1 + width) return;
-    const uint64_t size = 1 + (uint64_t)width + extra + big(it->begin + 1, width);
-    if (left < size) return;
-    it->next = it->begin + size;
-    it->type = type;
-}
-
-static void read_fixed(item *it, const uint8_t *end, size_t size, uint32_t type) {
-    if ((size_t)(end - it->begin) < size) return;
-    it->next = it->begin + size;
-    it->type = type;
-}
-
-static void read_container(item *it, const uint8_t *end, unsigned width, bool is_map) {
-    if ((size_t)(end - it->begin) < 1 + width) return;
-    it->count = width == 0 ? (uint32_t)*it->begin & 0x0f : big(it->begin + 1, width);
-    it->next = it->begin + 1 + width;
-    it->type = is_map ? LEDGER_INDEX_EMPTY_MAP : LEDGER_INDEX_EMPTY_ARRAY;
-    it->is_map = is_map;
-    it->is_array = !is_map;
-}
-
-static item read_item(const uint8_t *p, const uint8_t *end) {
-    static const uint8_t widths[4] = {1, 2, 4, 8};
-    item it = {.begin = p};
-    if (p == end) return it;
-    const uint8_t head = *p;
-    if ((head & 0xe0) == 0xa0) read_fixed(&it, end, 1 + (size_t)(head & 0x1f), LEDGER_INDEX_STRING);
-    else if (head < 0x80 || head >= 0xe0) read_fixed(&it, end, 1, LEDGER_INDEX_INTEGER);
-    else if ((head & 0xf0) == 0x80) read_container(&it, end, 0, true);
-    else if ((head & 0xf0) == 0x90) read_container(&it, end, 0, false);
-    else if (head >= 0xd9 && head <= 0xdb) read_sized(&it, end, widths[head - 0xd9], 0, LEDGER_INDEX_STRING);
-    else if (head >= 0xcc && head <= 0xd3) read_fixed(&it, end, 1 + (size_t)widths[head & 3], LEDGER_INDEX_INTEGER);
-    else if (head == 0xc2 || head == 0xc3) read_fixed(&it, end, 1, LEDGER_INDEX_BOOL);
-    else if (head == 0xc0) read_fixed(&it, end, 1, LEDGER_INDEX_NIL);
-    else if (head == 0xcb) read_fixed(&it, end, 9, LEDGER_INDEX_FLOAT);
-    else if (head >= 0xc4 && head <= 0xc6) read_sized(&it, end, widths[head - 0xc4], 0, LEDGER_INDEX_BYTES);
-    else if (head == 0xd6) read_fixed(&it, end, 6, LEDGER_INDEX_TIMESTAMP);
-    else if (head == 0xd7) read_fixed(&it, end, 10, LEDGER_INDEX_TIMESTAMP);
-    else if (head == 0xc7) read_sized(&it, end, 1, 1, LEDGER_INDEX_TIMESTAMP);
-    else if (head == 0xdc || head == 0xdd) read_container(&it, end, widths[head - 0xdb], false);
-    else if (head == 0xde || head == 0xdf) read_container(&it, end, widths[head - 0xdd], true);
-    return it;
-}
-
-static uint32_t string_types(const item *it) {
+static uint32_t string_types(const packed_item *it) {
     const size_t size = (size_t)(it->next - it->begin);
     return memchr(it->begin + 1, ' ', size - 1) != NULL ? LEDGER_INDEX_STRING | LEDGER_INDEX_TEXT
                                                         : LEDGER_INDEX_STRING | LEDGER_INDEX_WORD;
 }
 
-static void take_leaf(ledger_index *index, const item *it, uint16_t node, uint16_t row) {
+static void take_leaf(ledger_index *index, const packed_item *it, uint16_t node, uint16_t row) {
     if (node == NO_NODE) return;
     const uint16_t at = ledger_index_path_at(index, node);
     if (at == NO_PATH) return;
@@ -105,7 +44,7 @@ static bool enter_child(ledger_index *index, level *open, const uint8_t **p, con
         *node = open->node == NO_NODE ? (uint16_t)NO_NODE : ledger_index_nil_child(index, open->node);
         return true;
     }
-    const item key = read_item(*p, end);
+    const packed_item key = packed_read(*p, end);
     if (key.type != LEDGER_INDEX_STRING) return false;
     *p = key.next;
     *node = NO_NODE;
@@ -121,7 +60,7 @@ static bool enter_child(ledger_index *index, level *open, const uint8_t **p, con
     return true;
 }
 
-static level open_level(const ledger_index *index, const item *it, uint16_t node) {
+static level open_level(const ledger_index *index, const packed_item *it, uint16_t node) {
     return (level){.node = node,
                    .guess = node == NO_NODE ? (uint16_t)NO_NODE : index->nodes[node].first_guess,
                    .last = NO_NODE,
@@ -132,7 +71,7 @@ static level open_level(const ledger_index *index, const item *it, uint16_t node
 int ledger_index_walk(ledger_index *index, const uint8_t *payload, uint32_t size, uint16_t row) {
     const uint8_t *const end = payload + size;
     level levels[DEPTH_MAX];
-    item it = read_item(payload, end);
+    packed_item it = packed_read(payload, end);
     if (it.type == 0 || !it.is_map) return LEDGER_BAD_EVENT;
     const uint8_t *p = it.next;
     size_t depth = 1;
@@ -146,7 +85,7 @@ int ledger_index_walk(ledger_index *index, const uint8_t *payload, uint32_t size
         open->left--;
         uint16_t node;
         if (!enter_child(index, open, &p, end, &node)) return LEDGER_BAD_EVENT;
-        it = read_item(p, end);
+        it = packed_read(p, end);
         if (it.type == 0) return LEDGER_BAD_EVENT;
         p = it.next;
         if (it.count == 0) {

@@ -132,6 +132,9 @@ int ledger_index_find_word(const uint8_t *chunk, uint64_t size, uint64_t first, 
                            ledger_rows *out);
 /* The key of the first token of a text, for the words section. */
 uint32_t ledger_index_word_key(const uint8_t key[16], const uint8_t *word, uint64_t size);
+/* 1, and the time, when the event names one; else 0, and *time is left alone (event_time.c). */
+int ledger_event_time(const uint8_t *payload, size_t size, int64_t *time);
+
 /* Least and greatest times of events alone; zeros when there are none. */
 typedef struct {
     int64_t time_min, time_max;

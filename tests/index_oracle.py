@@ -6,14 +6,17 @@ Follows docs/format.md "Search index": which paths are indexed, what a term is, 
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import struct
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from fractions import Fraction
 from typing import Any
 
 import msgpack
 
-__all__ = ["OracleGranule", "root_of", "tokens", "unpack"]
+__all__ = ["TIME_KEYS", "OracleGranule", "event_time", "root_of", "tokens", "unpack"]
 
 PATHS_MAX, PATH_BYTES_MAX, STEPS_MAX, PAIRS_MAX = 256, 1024, 8191, 1 << 22
 Path = tuple[str | None, ...]
@@ -144,3 +147,40 @@ class OracleGranule:
             salt = hashlib.sha256(b"\x12" + seed + k).digest()[:16]
             messages.append(salt + k + struct.pack("<I", len(rows)) + listed)
         return root_of(messages)
+
+
+TIME_KEYS = ("timestamp", "@timestamp", "eventTime", "time", "created_at")
+_RFC_3339 = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII
+)
+
+
+def event_time(event: dict[str, Any]) -> int | None:
+    """What the first of the keys whose value is a time says, ns; None: no key says a time."""
+    times = (_time_of(event[key]) for key in TIME_KEYS if key in event)
+    return next((time for time in times if time is not None and -(1 << 63) <= time < 1 << 63), None)
+
+
+def _time_of(value: Any) -> int | None:
+    if isinstance(value, msgpack.Timestamp):
+        return int(value.seconds) * 10**9 + int(value.nanoseconds)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        factor = next((f for limit, f in ((10**11, 10**9), (10**14, 10**6), (10**17, 10**3)) if value < limit), 1)
+        return math.floor(Fraction(value) * factor)
+    return _time_of_text(value) if isinstance(value, str) else None
+
+
+def _time_of_text(text: str) -> int | None:
+    match = _RFC_3339.fullmatch(text)
+    if match is None:
+        return None
+    year, month, day, hour, minute, second = map(int, match.groups()[:6])
+    east = int(match[9] or 0) * 3600 + int(match[10] or 0) * 60
+    if not 1678 <= year <= 2261 or second > 60 or int(match[9] or 0) > 23 or int(match[10] or 0) > 59:
+        return None
+    try:
+        moment = datetime(year, month, day, hour, minute, tzinfo=UTC)
+    except ValueError:
+        return None
+    seconds = round((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()) + second
+    return (seconds - (-east if match[8] == "-" else east)) * 10**9 + int((match[7] or "0").ljust(9, "0"))

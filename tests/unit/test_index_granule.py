@@ -16,7 +16,7 @@ from ledger.index.build import build_granule, row_table
 from ledger.index.container import encode_container, read_container
 from ledger.index.granule import Granule, build_memory
 from tests.index_events import event_lists, scalars
-from tests.index_oracle import leaves, tokens, unpack
+from tests.index_oracle import event_time, leaves, tokens, unpack
 
 KEY = bytes(range(16))
 NOTE = msgpack.packb({"note": "x", "a": 1})
@@ -134,6 +134,20 @@ def test_values_are_all_values_with_their_rows(payloads: list[bytes | None]) -> 
                     expected[packed] = len(naive(payloads, path, packed))
         assert found.complete
         assert {codec.pack({"": value})[2:]: count for value, count in found.listed} == expected
+
+
+@given(st.lists(st.one_of(st.none(), st.integers(-5, 5), st.just("2023-11-14T22:13:20Z"), st.just("no")), max_size=9))
+def test_times_are_event_times_and_the_descriptor_bounds_them(values: list[Any]) -> None:
+    """A note's own time is in the column and not in the bounds."""
+    payloads = [None if value is None else msgpack.packb({"time": value}) for value in values]
+    index = granule(payloads)
+    named = [None if payload is None else event_time(unpack(payload)) for payload in payloads]
+    expected = [1000 + i if time is None else time for i, time in enumerate(named)]
+    of_events = [time for time, payload in zip(expected, payloads, strict=True) if payload is not None]
+    recorded = [1000 + i for i, payload in enumerate(payloads) if payload is not None]
+    assert list(index.times()) == expected
+    assert index.table.time == (min(of_events, default=0), max(of_events, default=0))
+    assert index.table.recorded == (min(recorded, default=0), max(recorded, default=0))
 
 
 def many() -> list[bytes | None]:
