@@ -355,8 +355,6 @@ int ledger_predicate_rows(const uint8_t *program, uint64_t program_size, const u
                           const ledger_row *rows, uint32_t row_count, uint64_t first_index, const uint32_t *candidates,
                           uint32_t candidate_count, uint32_t limit, int newest_first, uint32_t *matches,
                           uint32_t *match_count);
-/* When a checked payload says that its event happened, ns since the epoch; `recorded` when it does not. */
-int64_t ledger_event_time(const uint8_t *payload, uint64_t size, uint64_t recorded);
 
 /* faults: begin */
 int ledger_fault_arm(const char *name, uint64_t nth, int error, int forever, int bytes);

@@ -122,7 +122,10 @@ static bool in_span(const uint8_t *node, const entry *e) {
     const uint8_t *at = node + NODE_HEAD;
     int64_t place = (int64_t)e->index;
     if (node[1] == AXIS_RECORDED) place = (int64_t)e->row->time;
-    if (node[1] == AXIS_TIME) place = ledger_event_time(e->payload, e->index == 0 ? 0 : e->row->bytes, e->row->time);
+    if (node[1] == AXIS_TIME) {
+        place = (int64_t)e->row->time;
+        if (e->index != 0) ledger_event_time(e->payload, e->row->bytes, &place);
+    }
     if ((node[2] & 1) && place < (int64_t)ledger_load_u64(at)) return false;
     return !(node[2] & 2) || place < (int64_t)ledger_load_u64(at + 8);
 }

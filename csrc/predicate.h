@@ -11,6 +11,7 @@
 
 #include "bytes.h"
 #include "ledger_core.h"
+#include "ledger_index.h"
 
 enum { NODE_HEAD = 8, PREDICATE_DEPTH_MAX = 80 };
 

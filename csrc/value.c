@@ -11,9 +11,9 @@
 
 static double load_double(const uint8_t *p) {
     const uint64_t bits = ledger_load_be_u64(p);
-    double value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
+    double number;
+    memcpy(&number, &bits, sizeof number);
+    return number;
 }
 
 static uint32_t load_be_u16(const uint8_t *p) { return (uint32_t)p[0] << 8 | p[1]; }

@@ -12,6 +12,7 @@
     ├── PoisonedError                  an earlier sync failed: this handle refuses work, reopen
     ├── DurabilityUnknownError         written, but whether it survives power loss is not known
     ├── CorruptionError                bytes on disk break the rules of docs/format.md
+    ├── IndexUnusableError             a search index is missing or damaged; the entries are not affected
     ├── CopiedLedgerError              this directory is a copy: adopt it, or fork it
     ├── NoKeyError                     a signature is asked for and there is no key
     └── VerificationError              not decided: malformed, unknown, missing
@@ -32,6 +33,7 @@ __all__ = [
     "EnvironmentFailure",
     "EventError",
     "ForkedHandleError",
+    "IndexUnusableError",
     "LedgerError",
     "LockedError",
     "MismatchError",
@@ -119,6 +121,11 @@ class CorruptionError(LedgerError):
         self.offset = offset
         self.index = index
         self.evidence = evidence
+
+
+class IndexUnusableError(LedgerError):
+    """A search index cannot be used: missing, of a newer version, or damaged. It is derived: the entries are not
+    affected, they can be read without it, and it can be built anew from them."""
 
 
 class CopiedLedgerError(LedgerError):

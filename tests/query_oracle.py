@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from typing import Any
 
 import msgpack
@@ -179,21 +180,17 @@ def _time_of(value: Any) -> int | None:
     if isinstance(value, str):
         ns = _rfc3339(value)
     elif _is_number(value):
-        size = abs(value)
-        scale = 10**9 if size < 10**11 else 10**6 if size < 10**14 else 10**3 if size < 10**17 else 1
-        whole = math.floor(value)
-        ns = whole * scale + int((value - whole) * scale if isinstance(value, float) else 0)
-        if isinstance(value, float) and size >= 2.0**63:
-            return None
+        scale = 10**9 if value < 10**11 else 10**6 if value < 10**14 else 10**3 if value < 10**17 else 1
+        ns = math.floor(Fraction(value) * scale)
     return ns if ns is not None and -(1 << 63) <= ns < 1 << 63 else None
 
 
 def _rfc3339(text: str) -> int | None:
     found = re.fullmatch(
-        r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}):([0-9]{2})(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})",
+        r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt]([0-9]{2}:[0-9]{2}):([0-9]{2})(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})",
         text,
     )
-    if found is None or int(found[3]) > 60:
+    if found is None or int(found[3]) > 60 or not 1678 <= int(text[:4]) <= 2261:
         return None
     try:
         minute = datetime.fromisoformat(f"{found[1]}T{found[2]}:00+00:00")

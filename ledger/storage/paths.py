@@ -72,6 +72,10 @@ class Paths:
         """The sealed file of a segment."""
         return self.sealed_folder / f"{_number(segno)}.seg"
 
+    def index(self, segno: int) -> Path:
+        """The search index beside a sealed file."""
+        return self.sealed_folder / f"{_number(segno)}.idx"
+
     def stub(self, segno: int) -> Path:
         """What stays of an evicted segment."""
         return self.sealed_folder / f"{_number(segno)}.stub"

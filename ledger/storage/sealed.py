@@ -274,7 +274,7 @@ class SealedSegment:
         return runs
 
     def _decode_run(self, begin: int, end: int) -> list[Block]:
-        raw, offset, blocks = self._decompress(begin, end), 0, []
+        raw, offset, blocks = self.decompress_blocks(begin, end), 0, []
         for k in range(begin, end):
             blocks.append(self._decode(k, raw[offset : offset + self.table.raw[k]]))
             offset += self.table.raw[k]
@@ -302,14 +302,15 @@ class SealedSegment:
             if block is not None:
                 self._cache.move_to_end(k)
                 return block
-        block = self._decode(k, self._decompress(k, k + 1))
+        block = self._decode(k, self.decompress_blocks(k, k + 1))
         with self._lock:
             self._cache[k] = block
             if len(self._cache) > _CACHED_BLOCKS:
                 self._cache.popitem(last=False)
         return block
 
-    def _decompress(self, begin: int, end: int) -> bytes:
+    def decompress_blocks(self, begin: int, end: int) -> bytes:
+        """The raw bytes of blocks [begin, end), joined; errors as `payload`."""
         offset = self.table.offset[begin]
         frames = self.read(offset, self.table.offset[end] - offset, f"block {begin}")
         try:

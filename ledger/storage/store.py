@@ -114,7 +114,7 @@ class Store:
         if finding.evidence and not self.salvage:
             raise refuse(self.paths, finding)
         if (good and head.generation > 1) or not good:
-            self._note("HEAD is damaged: the newest batches were found by reading the active file")
+            self.note_degraded("HEAD is damaged: the newest batches were found by reading the active file")
         if not good or (finding.segno, finding.end) > (head.segno, head.synced_end):
             head.segno, head.synced_end = finding.segno, finding.end
         return head
@@ -127,7 +127,8 @@ class Store:
         finally:
             segment.close()
 
-    def _note(self, text: str) -> None:
+    def note_degraded(self, text: str) -> None:
+        """Keep what is wrong and stops nothing, once, for `stats()` and verification."""
         if text not in self.degraded:
             self.degraded.append(text)
 
@@ -164,7 +165,7 @@ class Store:
                 segment=number,
             ) from None
         if segment.good_headers == 1:
-            self._note(f"one of the two header copies of segment {number} is damaged; the other serves")
+            self.note_degraded(f"one of the two header copies of segment {number} is damaged; the other serves")
         return segment
 
     def _finish(self, segment: ActiveSegment) -> None:
@@ -186,7 +187,7 @@ class Store:
         except CorruptionError as error:
             if not self.salvage:
                 raise
-            self._note(str(error))
+            self.note_degraded(str(error))
 
     def _add(self, segment: Segment) -> None:
         expected = 0

@@ -22,6 +22,7 @@ LAYERS = {
     "ledger.merkle": 3,
     "ledger.note": 3,
     "ledger.encoding": 4,
+    "ledger.index": 4,
     "ledger.storage": 5,
     "ledger.proofs": 6,
     "ledger.query": 6,
