@@ -122,7 +122,7 @@ struct ledger_index {
 };
 
 /* index_paths.c: the child of `parent` under a packed key, or under nil; NO_NODE when it is not indexed. */
-uint16_t ledger_index_child(ledger_index *index, uint16_t parent, uint16_t guess, const uint8_t *key, size_t key_bytes);
+uint16_t ledger_index_child(ledger_index *index, uint16_t parent, const uint8_t *key, size_t key_bytes);
 uint16_t ledger_index_nil_child(ledger_index *index, uint16_t parent);
 /* The path that ends at a node, made when new; NO_PATH when there are too many, or it was dropped. */
 uint16_t ledger_index_path_at(ledger_index *index, uint16_t node);

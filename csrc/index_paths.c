@@ -72,10 +72,7 @@ static bool has_key(const ledger_index *index, uint16_t node, const uint8_t *key
     return n->key_bytes == key_bytes && memcmp(index->keys.bytes + n->key_begin, key, key_bytes) == 0;
 }
 
-uint16_t ledger_index_child(ledger_index *index, uint16_t parent, uint16_t guess, const uint8_t *key,
-                            size_t key_bytes) {
-    if (guess != NO_NODE && index->nodes[guess].parent == parent && has_key(index, guess, key, key_bytes))
-        return guess;
+uint16_t ledger_index_child(ledger_index *index, uint16_t parent, const uint8_t *key, size_t key_bytes) {
     if (key_bytes > PATH_BYTES_MAX) { /* before hashing what cannot be there */
         ledger_index_leave_open(index, parent, LEDGER_INDEX_OPEN_KEYS);
         return NO_NODE;

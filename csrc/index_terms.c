@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* index_terms.c: leaves to terms and pairs: which values stand where, and in which rows.
  *
- * Table     open addressing, half full at most, keyed hash: values are chosen by strangers. A slot is the upper half
+ * Table     open addressing, two thirds full at most, keyed hash: values are chosen by strangers. A slot is the upper half
  *           of a hash and a term; equal halves are compared byte by byte with the payload that showed the value first
  * Bound     at most pairs_max pairs are held. One more drops the path that holds most (of equals the first listed):
  *           its terms and pairs go, it is not indexed. So one event with a million numbers costs its own path, no more
@@ -52,7 +52,7 @@ static bool reserve_term(ledger_index *index) {
         index->terms = terms;
         index->term_capacity = capacity;
     }
-    if (2 * (uint64_t)(index->term_count + 1) <= index->slot_mask + 1 && index->slots != NULL) return true;
+    if (index->slots != NULL && 3 * (uint64_t)(index->term_count + 1) <= 2 * (index->slot_mask + 1)) return true;
     if (index->slots != NULL) return fill_slots(index, 2 * (index->slot_mask + 1));
     uint64_t slot_count = SLOTS_BEGIN; /* a value in 64 bytes, or it grows */
     while (slot_count < index->size / 32) slot_count *= 2;
@@ -148,11 +148,9 @@ static void add_leaf(ledger_index *index, const index_leaf *leaf) {
     index->pairs[index->pair_count++] = (index_pair){.term = found, .row = leaf->row};
 }
 
-/* Slots, then the terms that they seem to name, then those terms' values: three waits for memory instead of hundreds. */
+/* The walk has asked for the slots: now the terms that they seem to name, then those terms' values. */
 static void prefetch_waiting(const ledger_index *index) {
     uint32_t found[WAITING_MAX], count = 0;
-    for (uint32_t i = 0; i < index->waiting_count; i++)
-        __builtin_prefetch(&index->slots[index->waiting[i].hash & index->slot_mask]);
     for (uint32_t i = 0; i < index->waiting_count; i++) {
         const uint64_t hash = index->waiting[i].hash, slot = index->slots[hash & index->slot_mask];
         if (slot == 0 || (slot ^ hash) >> 32 != 0) continue;

@@ -30,12 +30,22 @@ static void take_leaf(ledger_index *index, const packed_item *it, uint16_t node,
     path->present[row / 64] |= UINT64_C(1) << row % 64;
     if (it->is_map || it->is_array) return;
     const uint32_t size = (uint32_t)(it->next - it->begin);
-    index->waiting[index->waiting_count++] = (index_leaf){.hash = ledger_index_value_hash(index, at, it->begin, size),
+    const uint64_t hash = ledger_index_value_hash(index, at, it->begin, size);
+    if (index->slots != NULL) __builtin_prefetch(&index->slots[hash & index->slot_mask]);
+    index->waiting[index->waiting_count++] = (index_leaf){.hash = hash,
                                                           .value_begin = (uint32_t)(it->begin - index->data),
                                                           .value_bytes = size,
                                                           .path = at,
                                                           .row = row};
     if (index->waiting_count == WAITING_MAX) ledger_index_flush(index);
+}
+
+/* Does the key at p belong to the expected child? Its bytes begin with their length, so equal bytes are that key. */
+static bool is_guessed(const ledger_index *index, const level *open, const uint8_t *p, const uint8_t *end) {
+    if (open->guess == NO_NODE) return false;
+    const index_node *guess = &index->nodes[open->guess];
+    return (size_t)(end - p) >= guess->key_bytes &&
+           memcmp(p, index->keys.bytes + guess->key_begin, guess->key_bytes) == 0;
 }
 
 /* The node of the next element of an open container; *p moves over a key. False: no string where a key must be. */
@@ -44,14 +54,17 @@ static bool enter_child(ledger_index *index, level *open, const uint8_t **p, con
         *node = open->node == NO_NODE ? (uint16_t)NO_NODE : ledger_index_nil_child(index, open->node);
         return true;
     }
-    const packed_item key = packed_read(*p, end);
-    if (key.type != LEDGER_INDEX_STRING) return false;
-    *p = key.next;
-    *node = NO_NODE;
-    if (open->node == NO_NODE) return true;
-    *node = ledger_index_child(index, open->node, open->guess, key.begin, (size_t)(key.next - key.begin));
-    if (*node == NO_NODE) return true;
-    if (*node != open->guess) {
+    if (is_guessed(index, open, *p, end)) {
+        *node = open->guess;
+        *p += index->nodes[*node].key_bytes;
+    } else {
+        const packed_item key = packed_read(*p, end);
+        if (key.type != LEDGER_INDEX_STRING) return false;
+        *p = key.next;
+        *node = NO_NODE;
+        if (open->node == NO_NODE) return true;
+        *node = ledger_index_child(index, open->node, key.begin, (size_t)(key.next - key.begin));
+        if (*node == NO_NODE) return true;
         if (open->last == NO_NODE) index->nodes[open->node].first_guess = *node;
         else index->nodes[open->last].next_guess = *node;
     }

@@ -51,7 +51,7 @@ static inline void packed_container(packed_item *it, const uint8_t *end, unsigne
     it->is_array = !is_map;
 }
 
-static inline packed_item packed_read(const uint8_t *p, const uint8_t *end) {
+__attribute__((always_inline)) static inline packed_item packed_read(const uint8_t *p, const uint8_t *end) {
     static const uint8_t widths[4] = {1, 2, 4, 8};
     packed_item it = {.begin = p};
     if (p == end) return it;
