@@ -5,6 +5,8 @@
  *           byte k of all of them, eight planes one after the other
  * Owns      nothing: pure; sizes are 8 x count
  * See       docs/format.md "Search index"; ledger/index/build.py */
+#include <string.h>
+
 #include "index.h"
 
 int ledger_index_times(const uint8_t *data, uint64_t size, const ledger_row *rows, uint32_t row_count, int64_t *times,
@@ -44,4 +46,36 @@ void ledger_index_times_join(const uint8_t *planes, uint32_t count, int64_t *tim
         now += folded >> 1 ^ (folded & 1 ? UINT64_MAX : 0);
         times[i] = (int64_t)now;
     }
+}
+
+void ledger_index_times_between(const int64_t *times, uint32_t count, int64_t begin, int64_t end, ledger_rows *out) {
+    uint16_t list[4096];
+    uint32_t found = 0;
+    *out = (ledger_rows){0};
+    for (uint32_t i = 0; i < count; i++) {
+        if (times[i] < begin || times[i] > end) continue;
+        if (found < 4096) list[found] = (uint16_t)i;
+        out->in.bits[i / 64] |= UINT64_C(1) << i % 64;
+        found++;
+    }
+    out->count = found;
+    out->is_bitmap = found > 4096;
+    if (!out->is_bitmap) memcpy(out->in.list, list, found * sizeof *list);
+}
+
+int ledger_index_histogram(const int64_t *times, uint32_t count, const ledger_rows *rows, int64_t origin, int64_t width,
+                           uint64_t *buckets, uint32_t bucket_count) {
+    uint16_t list[1024];
+    if (width <= 0) return LEDGER_USAGE;
+    for (uint32_t rank = 0; rank < rows->count; rank += 1024) {
+        const uint32_t end = rows->count - rank < 1024 ? rows->count : rank + 1024;
+        if (ledger_rows_slice(rows, rank, end, list) != LEDGER_OK) return LEDGER_USAGE;
+        for (uint32_t i = 0; i < end - rank; i++) {
+            if (list[i] >= count) return LEDGER_USAGE;
+            if (times[list[i]] < origin) continue;
+            const uint64_t bucket = ((uint64_t)times[list[i]] - (uint64_t)origin) / (uint64_t)width;
+            if (bucket < bucket_count) buckets[bucket]++;
+        }
+    }
+    return LEDGER_OK;
 }

@@ -147,6 +147,12 @@ int ledger_index_times(const uint8_t *data, uint64_t size, const ledger_row *row
 /* Differences of times to the one before (the first to 0), byte planes apart: what compresses well; and back. */
 void ledger_index_times_split(const int64_t *times, uint32_t count, uint8_t *planes);
 void ledger_index_times_join(const uint8_t *planes, uint32_t count, int64_t *times);
+/* The rows whose time is in [begin, end]; count <= 65,536. */
+void ledger_index_times_between(const int64_t *times, uint32_t count, int64_t begin, int64_t end, ledger_rows *out);
+/* Adds each row's time to buckets[(time - origin) / width]; those outside are left out. LEDGER_USAGE: width <= 0, or a
+ * row not below count. */
+int ledger_index_histogram(const int64_t *times, uint32_t count, const ledger_rows *rows, int64_t origin, int64_t width,
+                           uint64_t *buckets, uint32_t bucket_count);
 /* cffi: end */
 
 #endif

@@ -29,6 +29,7 @@ from ledger.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from ledger.proofs.verification import VerifyReport
+    from ledger.query.search import Search
     from ledger.stream import PendingAppend, PendingBatch, Stream
 
 __all__ = ["Ledger"]
@@ -70,6 +71,7 @@ class Ledger:
         self._signer = signer
         self._closed = False
         self._stream: Stream | None = None
+        self._search: Search | None = None
         self._owed: list[Finding] = []
         limits = Limits(segment_bytes_max, segment_entries_max, segment_age_max_s, event_bytes_max)
         check_limits(limits)
@@ -265,6 +267,21 @@ class Ledger:
                 return
             time.sleep(poll_s)
 
+    def query(self, filter: Any = None, **options: Any) -> Iterator[dict[str, Any]]:
+        """The events that match, newest first: `log.query('actor_id:u1 -action:read time:>=now-7d', limit=50)`.
+        See `search` for filters, options and all else."""
+        return self.search.events(filter, **options)
+
+    @property
+    def search(self) -> Search:
+        """Search by filters: rows, counts, facets, histograms, pages (`ledger.query.search.Search`)."""
+        store = self._open_store()
+        if self._search is None:
+            from ledger.query.search import Search
+
+            self._search = Search.of(store)
+        return self._search
+
     # ---- proofs -------------------------------------------------------------------------------------
 
     def checkpoint(self) -> str:
@@ -388,6 +405,8 @@ class Ledger:
                 self._stream.drain()
         finally:
             self._closed = True
+            if self._search is not None:
+                self._search.close()
             self._store.close()
             if self._writer is not None:
                 self._writer.close()

@@ -41,6 +41,11 @@ class Rows:
         lib.ledger_rows_fill(begin, end, native)
         return cls.wrap(native)
 
+    @property
+    def native(self) -> Any:
+        """The `ledger_rows *`, to be read by C while this set lives."""
+        return self._set
+
     def __len__(self) -> int:
         return int(self._set.count)
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from ledger._native import ROW, Row, as_bytes, ffi, lib
+from ledger.encoding.block import Block
 from ledger.errors import CorruptionError, EnvironmentFailure, UsageError
 from ledger.storage.files import open_regular
 
@@ -196,26 +198,33 @@ class ActiveSegment:
 
     def items(self, begin: int, end: int) -> Iterator[tuple[int, int, int, bytes]]:
         """(index, kind, time, payload) of entries [begin, end), read in large steps."""
-        for at, data, first, table in self._steps(begin, end):
-            for index, (offset, time, size, kind, _) in enumerate(ROW.iter_unpack(table), at):
-                yield index, kind, time, data[offset - first : offset - first + size]
+        for block in self.blocks(begin, end):
+            yield from block.items()
 
     def iter_payloads(self, begin: int, end: int) -> Iterator[list[bytes]]:
         """The payloads of the events in [begin, end), up to 128 at a time."""
-        for _, data, first, table in self._steps(begin, end):
-            for at in range(0, len(table), 128 * ROW.size):
-                rows = ROW.iter_unpack(table[at : at + 128 * ROW.size])
-                yield [data[at - first : at - first + size] for at, _, size, kind, _ in rows if kind == 0]
+        for block in self.blocks(begin, end):
+            payloads = block.payloads()
+            yield from (payloads[at : at + 128] for at in range(0, len(payloads), 128))
 
-    def _steps(self, begin: int, end: int) -> Iterator[tuple[int, bytes, int, bytes]]:
-        """Runs of entries: the first index, their bytes, the file offset of these, their rows."""
-        while begin < end:
-            stop = self._step_end(begin, end)
-            first, last = self._rows[begin - self.base].offset, self._rows[stop - 1 - self.base]
-            data = read_exactly(self._file, last.offset + last.bytes - first, first, str(self.path))
-            table = ffi.buffer(self._rows + (begin - self.base), (stop - begin) * ROW.size)
-            yield begin, data, first, bytes(table)
-            begin = stop
+    def blocks(self, begin: int, end: int, *, newest: bool = False) -> Iterator[Block]:
+        """The entries [begin, end) in stretches of some MiB, the first or with `newest` the last one first."""
+        borders = [begin]
+        while borders[-1] < end:
+            borders.append(self._step_end(borders[-1], end))
+        stretches = list(pairwise(borders))
+        for at, stop in reversed(stretches) if newest else stretches:
+            yield self._stretch(at, stop)
+
+    def block_at(self, index: int) -> Block:
+        """The entry, as a block of one."""
+        return self._stretch(index, index + 1)
+
+    def _stretch(self, begin: int, end: int) -> Block:
+        first, last = self._rows[begin - self.base].offset, self._rows[end - 1 - self.base]
+        data = read_exactly(self._file, last.offset + last.bytes - first, first, str(self.path))
+        table = ffi.buffer(self._rows + (begin - self.base), (end - begin) * ROW.size)
+        return Block(begin, data, bytes(table), first)
 
     def _step_end(self, begin: int, end: int) -> int:
         """The end of a run of entries from `begin` that lies within one step's bytes, or is one entry."""

@@ -237,30 +237,35 @@ class SealedSegment:
 
         Raises `IndexError` outside the segment, `CorruptionError` at the block that is bad, after
         those before it. Decompresses 1 MiB at a time and leaves the cache alone."""
-        return ((block.base, block.rows(), block.raw) for block in self._decoded(begin, end))
+        return ((block.base, block.rows(), block.raw) for block in self.blocks(begin, end))
 
     def iter_items(self, begin: int, end: int) -> Iterator[tuple[int, int, int, bytes]]:
         """(index, kind, time, payload) of entries [begin, end); errors as `iter_blocks`."""
-        for block in self._decoded(begin, end):
+        for block in self.blocks(begin, end):
             for item in block.items():
                 if begin <= item[0] < end:
                     yield item
 
     def iter_payloads(self, begin: int, end: int) -> Iterator[list[bytes]]:
         """The payloads of the events in [begin, end), a block's at a time; errors as `iter_blocks`."""
-        for block in self._decoded(begin, end):
+        for block in self.blocks(begin, end):
             if begin <= block.base and block.base + block.count <= end:
                 yield block.payloads()
             else:
                 yield [payload for index, kind, _, payload in block.items() if kind == 0 and begin <= index < end]
 
-    def _decoded(self, begin: int, end: int) -> Iterator[Block]:
-        """The blocks of [begin, end). While the caller works on one run of them, a thread decompresses the next."""
+    def blocks(self, begin: int, end: int, *, newest: bool = False) -> Iterator[Block]:
+        """The blocks that hold entries of [begin, end), whole, the first or with `newest` the last one first. Errors
+        as `iter_blocks`. While the caller works on one run of them, a thread decompresses the next."""
         if begin >= end:
             return
         runs = self._runs(self._find(begin), self._find(end - 1) + 1)
-        for run in ahead(self._decode_run, runs):
-            yield from run
+        for run in ahead(self._decode_run, runs[::-1] if newest else runs):
+            yield from reversed(run) if newest else run
+
+    def block_at(self, index: int) -> Block:
+        """The block that holds an entry, from the cache if it is among the 64 last used. Raises as `payload`."""
+        return self._block(self._find(index))
 
     def _runs(self, begin: int, end: int) -> list[tuple[int, int]]:
         runs = []
