@@ -3,7 +3,8 @@
 What a look-up gives is always a superset of the rows that truly match; `exact` says that it is exactly them. Where
 the index cannot tell (a path that is not indexed in a capped granule) the superset is every event. A look-up reads
 one chunk, and one posting when that is long; each is compared with its CRC32C, and what does not agree is
-`IndexUnusableError`, never an answer [INDEX-2]. Nothing here is evidence: proofs are made from the root.
+`IndexUnusableError`, never an answer [INDEX-2]. Nothing here is evidence: proofs
+are made from the root, not from these bytes.
 See docs/format.md "Search index"; csrc/index_read.c; tests/unit/test_index_granule.py."""
 
 from __future__ import annotations
