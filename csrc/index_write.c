@@ -14,6 +14,8 @@
 
 enum {
     VALUES_MAX = 4096,      /* distinct values of a path that are listed */
+    VALUES_FEW = 256,       /* so many are listed however seldom they are; more, */
+    VALUE_ROWS_MIN = 4,     /* if each stands in that many rows on average */
     VALUES_BYTES_MAX = 1 << 18
 };
 
@@ -180,8 +182,11 @@ typedef enum { LIST_NONE, LIST_MULTI, LIST_ALL } listing;
 static listing choose_listing(const index_path *path, const uint64_t bytes[2]) {
     const uint32_t all = path->multi + path->single;
     if (path->dropped || all == 0) return LIST_NONE;
-    if (all <= VALUES_MAX && bytes[0] + bytes[1] <= VALUES_BYTES_MAX) return LIST_ALL;
-    return path->multi > 0 && path->multi <= VALUES_MAX && bytes[1] <= VALUES_BYTES_MAX ? LIST_MULTI : LIST_NONE;
+    if ((all <= VALUES_FEW || (all <= VALUES_MAX && VALUE_ROWS_MIN * all <= path->pairs)) &&
+        bytes[0] + bytes[1] <= VALUES_BYTES_MAX)
+        return LIST_ALL;
+    const bool is_useful = path->multi <= VALUES_MAX && VALUE_ROWS_MIN * path->multi <= path->pairs - path->single;
+    return path->multi > 0 && is_useful && bytes[1] <= VALUES_BYTES_MAX ? LIST_MULTI : LIST_NONE;
 }
 
 /* Per listed path: u16 number in the descriptor, u8 complete, 0, u32 count; u32 rows of each; u32 bytes of each; the packed values. */

@@ -77,6 +77,7 @@ class OracleGranule:
         self.capped = False
         self.present: dict[Path, set[int]] = {}
         self.values: dict[Path, dict[bytes, set[int]]] = {}
+        self.held: dict[Path, int] = {}  # pairs
         for row, payload in enumerate(payloads):
             if payload is not None:
                 for path, value in leaves(unpack(payload), ()):
@@ -92,14 +93,15 @@ class OracleGranule:
         rows = self.values[path].setdefault(pack(value), set())
         if row in rows:
             return
-        held = {p: sum(len(r) for r in v.values()) for p, v in self.values.items()}
-        if sum(held.values()) == self.pairs_max:
-            largest = max((p for p in self.paths if p not in self.dropped), key=lambda p: held[p])
+        if sum(self.held.values()) == self.pairs_max:
+            largest = max((p for p in self.paths if p not in self.dropped), key=lambda p: self.held[p])
             self.dropped.add(largest)
             self.capped = True
             self.values[largest] = {}
+            self.held[largest] = 0
         if path not in self.dropped:
             rows.add(row)
+            self.held[path] += 1
 
     def _list(self, path: Path) -> bool:
         """Is the path listed? It becomes so when it is new, every step to it is short, and there is room."""
@@ -110,11 +112,11 @@ class OracleGranule:
                 if len(self.paths) == self.paths_max or len(self.steps) > STEPS_MAX or size > PATH_BYTES_MAX:
                     return False
                 self.steps.add(step)
-        if path not in self.paths:
+        if path not in self.present:
             if len(self.paths) == self.paths_max:
                 return False
             self.paths.append(path)
-            self.present[path], self.values[path] = set(), {}
+            self.present[path], self.values[path], self.held[path] = set(), {}, 0
         return path not in self.dropped
 
     @property

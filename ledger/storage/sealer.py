@@ -23,11 +23,11 @@ from typing import Any
 
 from ledger.encoding.manifest import Manifest, ManifestRow
 from ledger.encoding.segment import ZERO_HASH, Footer
-from ledger.errors import CorruptionError, LedgerError
+from ledger.errors import CorruptionError, IndexUnusableError, LedgerError
 from ledger.index.build import BuiltGranule, index_root
 from ledger.storage.active import ActiveSegment
 from ledger.storage.files import publish_file, sync_folder, translated
-from ledger.storage.index_file import publish_index, read_index_key
+from ledger.storage.index_file import IndexFile, publish_index, read_index_key
 from ledger.storage.reindex import build_index, reindex
 from ledger.storage.seal import build_segment
 from ledger.storage.sealed import SealedSegment
@@ -168,11 +168,19 @@ def _commit_index(store: Store, path: Path, footer: Footer, granules: _Index) ->
         return  # read back: header, footer and trailer agree again, with the hash that they must have
 
 
+def _has_index(store: Store, segment: SealedSegment) -> bool:
+    try:
+        IndexFile(store.paths, segment, read_index_key(store.paths, store.identity)).close()
+    except IndexUnusableError:
+        return False
+    return True
+
+
 def _publish_index(store: Store, segment: SealedSegment, granules: _Index) -> None:
     try:
         if granules:
             publish_index(store.paths, store.identity, segment.segno, granules)
-        elif segment.footer.index_root != ZERO_HASH and not store.paths.index(segment.segno).exists():
+        elif segment.footer.index_root != ZERO_HASH and not _has_index(store, segment):
             reindex(store.paths, store.identity, segment)
     except (LedgerError, MemoryError, OSError) as error:
         store.note_degraded(f"segment {segment.segno} has no search index beside it, reindex makes it: {error}")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import msgpack
@@ -105,10 +106,15 @@ def test_a_capped_granule_never_hides_a_row(payloads: list[bytes | None], paths:
                 assert set(naive(payloads, path, msgpack.packb(value))) <= set(index.words(words[0], path))
 
 
-@given(event_lists(), st.sampled_from(["failed", "FAILED code", "x", "7", "ärger", "with_code", "none", "a", "1"]))
-def test_words_are_a_superset(payloads: list[bytes | None], text: str) -> None:
+QUERIES = ["failed", "FAILED code", "x", "7", "ärger", "with_code", "none", "a", "1"]
+
+
+@given(event_lists(), st.sampled_from(QUERIES), st.booleans())
+def test_words_are_a_superset(payloads: list[bytes | None], text: str, has_words: bool) -> None:
     """At each path and anywhere, of one word and of two, whatever the case."""
     index, wanted = granule(payloads), set(tokens(text))
+    if not has_words:  # as when there were too many
+        index = Granule(index._source, replace(index.table, has_words=False), KEY)
     for path in [None, *PATHS]:
         expected = set()
         for row, payload in enumerate(payloads):
@@ -189,6 +195,17 @@ def test_tables_of_several_chunks() -> None:
     assert index.values(["half"]).listed == [(0, 2500), (1, 2500)]
     assert index.values(["id"]) == ([], False)
     assert len(index.values(["user"]).listed) == 900
+
+
+def test_words_of_many_texts_are_found_in_their_frames() -> None:
+    """30,000 texts of 80 words, twice each: more than fit the table before repeated ones are taken out."""
+    texts = [" ".join(f"w{(i // 64 * 7 + k) % 3000}" for k in range(80)) + f" {i}" for i in range(30_016)]
+    payloads = [msgpack.packb({"t": text}) for text in texts + texts]
+    index = build_memory(payloads, [1] * len(payloads), KEY)
+    assert index.table.has_words
+    for word in (0, 1234, 2999):
+        once = [i for i in range(30_016) if (word - i // 64 * 7) % 3000 < 80]
+        assert list(index.words(f"w{word}", ["t"])) == once + [30_016 + i for i in once]
 
 
 def test_the_unsealed_tail_answers_alike() -> None:

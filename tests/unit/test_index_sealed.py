@@ -173,6 +173,37 @@ def test_an_index_that_cannot_be_written_stops_no_seal(tmp_path: Path, monkeypat
         assert reindex(paths, identity, segment) == segment.footer.index_root != bytes(32)
 
 
+@pytest.mark.parametrize("left", [None, b"", b"an index of another attempt"])
+def test_a_seal_cut_short_before_the_index_is_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: bytes | None
+) -> None:
+    """The `.seg` has its name and its root, the `.idx` is missing or other bytes: the next seal puts it right."""
+    path = tmp_path / "log"
+
+    class Killed(BaseException):
+        """Nothing runs after it."""
+
+    def die(*_: object) -> None:
+        raise Killed
+
+    with Ledger(path) as log:
+        log.append_many([event(i) for i in range(9)])
+        with monkeypatch.context() as patch:
+            patch.setattr(sealer, "publish_index", die)
+            with pytest.raises(Killed):
+                log.seal()
+    paths, identity, segment = parts(path)
+    with segment:
+        if left is not None:
+            paths.index(0).write_bytes(left)
+        with Ledger(path) as log:
+            log.seal()
+            assert log.stats()["degraded"] == []
+        with IndexFile(paths, segment, read_index_key(paths, identity)) as file:
+            assert len(file.granules[0].lookup(["n"], 3).rows) == 1
+    assert verify(path, require="L1", index=True).degraded == []
+
+
 def test_a_wrong_index_key_makes_no_index(tmp_path: Path) -> None:
     """LEDGER holds the hash of the key; another key would give roots that nobody could check."""
     path = tmp_path / "log"
