@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from ledger._native import ffi, lib
+from ledger.encoding.block import Block
 from ledger.encoding.identity import Identity
 from ledger.errors import CorruptionError
 from ledger.storage.active import ActiveSegment
@@ -255,6 +256,15 @@ class Store:
             else:
                 stop = min(end, segment.end)
                 yield from map(Item._make, segment.iter_items(at, stop))
+            at = stop
+
+    def blocks(self, begin: int, end: int) -> Iterator[Block]:
+        """Blocks, in order, that hold the entries [begin, end); those at the ends may hold others too."""
+        at = begin
+        while at < end:
+            segment = self._locate(at)
+            stop = min(end, segment.size if isinstance(segment, ActiveSegment) else segment.end)
+            yield from segment.blocks(at, stop)
             at = stop
 
     def payloads(self, begin: int, end: int) -> Iterator[list[bytes]]:
