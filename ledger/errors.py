@@ -114,3 +114,53 @@ class CopiedLedgerError(LedgerError):
 
 class NoKeyError(LedgerError):
     """A signature is asked for and there is no signing key."""
+
+
+class ArchiveError(LedgerError):
+    """A target refused, or could not do it; nothing local was changed. `retryable`: it may pass by itself."""
+
+    retryable = False
+
+
+class ObjectExistsError(ArchiveError): ...
+
+
+class ObjectMissingError(ArchiveError): ...
+
+
+class AccessRefusedError(ArchiveError): ...
+
+
+class RetentionError(ArchiveError): ...
+
+
+class LockNotAppliedError(ArchiveError): ...
+
+
+class BucketMissingError(ArchiveError): ...
+
+
+class CredentialsError(ArchiveError): ...
+
+
+class ClockSkewError(ArchiveError): ...
+
+
+class WrongRegionError(ArchiveError): ...
+
+
+class ThrottledError(ArchiveError):
+    retryable = True
+
+
+class UnavailableError(ArchiveError):
+    retryable = True
+
+
+class NeedsRestoreError(ArchiveError): ...
+
+
+class ForkDetectedError(ArchiveError): ...
+
+
+class SquattedError(ArchiveError): ...

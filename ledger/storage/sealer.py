@@ -10,23 +10,21 @@ Steps, under lock byte 1, and what a crash after each leaves:
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 from collections.abc import Callable
 from typing import Any
 
-from ledger.encoding.manifest import Manifest, ManifestRow
+from ledger.encoding.manifest import ManifestRow
 from ledger.errors import CorruptionError
+from ledger.storage import manifests
 from ledger.storage.active import ActiveSegment
-from ledger.storage.files import publish_file, sync_folder, translated
+from ledger.storage.files import sync_folder, translated
 from ledger.storage.seal import build_segment
 from ledger.storage.sealed import SealedSegment
 from ledger.storage.sealed_check import Border
 from ledger.storage.store import Store
 
 __all__ = ["seal_closed"]
-
-_KEPT_MANIFESTS = 3
 
 
 def seal_closed(store: Store, append_note: Callable[[dict[str, Any]], object]) -> int:
@@ -57,7 +55,7 @@ def _finish(store: Store, segno: int, append_note: Callable[[dict[str, Any]], ob
         done = _seal_one(store, segment, _sealed_before(store, segno))
         append_note(_note(done))
         store.replace_sealed(done)
-        _write_manifest(store)
+        manifests.write(store.paths, _manifest_rows(store))
         path.unlink(missing_ok=True)
         sync_folder(store.paths.active_folder)
     finally:
@@ -137,7 +135,7 @@ def _note(segment: SealedSegment) -> dict[str, Any]:
     }
 
 
-def _write_manifest(store: Store) -> None:
+def _manifest_rows(store: Store) -> list[ManifestRow]:
     rows = []
     for segment in store.segments():
         if isinstance(segment, SealedSegment):
@@ -152,11 +150,4 @@ def _write_manifest(store: Store) -> None:
                     footer.segment_root,
                 )
             )
-    generations = store.paths.list_manifests().found
-    previous = bytes(32)
-    if generations:
-        previous = hashlib.sha256(store.paths.manifest(generations[-1]).read_bytes()).digest()
-    generation = generations[-1] + 1 if generations else 1
-    publish_file(store.paths.manifest(generation), Manifest(generation, previous, tuple(rows)).encode())
-    for old in generations[: -(_KEPT_MANIFESTS - 1)]:
-        store.paths.manifest(old).unlink(missing_ok=True)
+    return rows

@@ -24,6 +24,7 @@ LAYERS = {
     "ledger.encoding": 4,
     "ledger.storage": 5,
     "ledger.proofs": 6,
+    "ledger.archive": 6,
     "ledger.upkeep": 7,
     "ledger.engine": 7,
     "ledger.stream": 7,

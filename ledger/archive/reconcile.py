@@ -1,0 +1,72 @@
+"""Write a journal anew from what is on the target, after it was lost [SHIP-1].
+
+The signed manifests say what was shipped, and each version is asked for once. What has no place in a manifest yet
+is found when it is sent again: the shipper then looks before it puts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ledger.archive import keys
+from ledger.archive.archive_manifest import Open, Row
+from ledger.archive.chain import Found, list_manifests
+from ledger.archive.compare import same_bytes
+from ledger.archive.journal import Intent, Journal, Put, Verified
+from ledger.archive.target import Target
+from ledger.errors import ObjectMissingError
+
+__all__ = ["reconcile"]
+
+
+def reconcile(
+    journal: Journal, target: Target, ledger_id: bytes, open_statement: Open, now: Callable[[], float]
+) -> int:
+    """Record every listed object that is there as it must be; returns how many. An object that is not as the
+    manifest says is left out, so it is shipped again. Cost: a read for each manifest, a stat for each object."""
+    found = list(list_manifests(target, ledger_id).descending(target, open_statement))
+    count, known = 0, set[str]()
+    for entry in reversed(found):
+        names = []
+        for row in entry.manifest.rows:
+            key = keys.parse(row.key)
+            if key is None or key.ledger_id != ledger_id:
+                continue
+            name = str(keys.Key(ledger_id, key.kind, key.number))
+            if name not in known and _record(journal, target, name, row, now):
+                known.add(name)
+                names.append(name)
+                count += 1
+        count += _record_manifest(journal, target, entry, names, ledger_id, now)
+    return count
+
+
+def _record(journal: Journal, target: Target, name: str, row: Row, now: Callable[[], float]) -> bool:
+    sha256 = bytes.fromhex(row.sha256)
+    try:
+        at = target.stat(row.key, row.version)
+    except ObjectMissingError:
+        return False
+    if not same_bytes(target, at, sha256, row.length):
+        return False
+    lock = at.lock
+    if row.mode is not None and (lock is None or lock.until < row.until):
+        return False
+    mode, until = (None, 0) if lock is None else (lock.mode, lock.until)
+    journal.intend(name, Intent(sha256, row.length, row.mode, row.until))
+    journal.record_put(name, Put(row.key, row.version))
+    journal.record_verified(name, Verified(row.key, row.version, mode, until, sha256, int(now())))
+    return True
+
+
+def _record_manifest(
+    journal: Journal, target: Target, found: Found, names: list[str], ledger_id: bytes, now: Callable[[], float]
+) -> bool:
+    name = str(keys.manifest(ledger_id, found.manifest.n))
+    at = target.stat(found.at.key, found.at.version)
+    mode, until = (None, 0) if at.lock is None else (at.lock.mode, at.lock.until)
+    sha256 = bytes.fromhex(found.link.sha256)
+    journal.intend(name, Intent(sha256, at.length, mode, until, names))
+    journal.record_put(name, Put(at.key, at.version))
+    journal.record_verified(name, Verified(at.key, at.version, mode, until, sha256, found.manifest.time))
+    journal.record_noted(name)
+    return True
