@@ -11,9 +11,9 @@ from ledger.errors import ObjectMissingError
 from ledger.note import verify_note
 from ledger.verify import Checkpoint, VerificationError, VerifierKey, parse_checkpoint, parse_note
 
-__all__ = ["Pinned", "pinned", "read_checkpoint"]
+__all__ = ["NOTE_BYTES_MAX", "Pinned", "pinned", "read_checkpoint"]
 
-_NOTE_BYTES_MAX = 1 << 20
+NOTE_BYTES_MAX = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def pinned(
     if own is not None:
         found[own.note] = own
     for at in target.versions(keys.folder(ledger_id, "ckpt")):
-        item = None if at.marker or at.length > _NOTE_BYTES_MAX else _read(target, at, origin, brought)
+        item = None if at.marker or at.length > NOTE_BYTES_MAX else _read(target, at, origin, brought)
         if item is not None:
             found.setdefault(item.note, item)
     return sorted(found.values(), key=lambda item: item.checkpoint.size)
