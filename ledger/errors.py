@@ -11,6 +11,7 @@
     ├── PoisonedError                  an earlier sync failed: this handle refuses work, reopen
     ├── DurabilityUnknownError         written, but whether it survives power loss is not known
     ├── CorruptionError                bytes on disk break the rules of docs/format.md
+    ├── EvictedError                   the entries are in the archive only, and nothing reads from there
     ├── CopiedLedgerError              this directory is a copy: adopt it, or fork it
     ├── NoKeyError                     a signature is asked for and there is no key
     └── VerificationError              not decided: malformed, unknown, missing
@@ -30,6 +31,7 @@ __all__ = [
     "DurabilityUnknownError",
     "EnvironmentFailure",
     "EventError",
+    "EvictedError",
     "ForkedHandleError",
     "LedgerError",
     "LockedError",
@@ -106,6 +108,15 @@ class CorruptionError(LedgerError):
         self.offset = offset
         self.index = index
         self.evidence = evidence
+
+
+class EvictedError(LedgerError):
+    """The entries of `segment` were dropped here after their copies were verified; they are in the archive. Open
+    the ledger with its archive to read them; hashes and proofs of checkpoints are still here."""
+
+    def __init__(self, message: str, *, segment: int) -> None:
+        super().__init__(message)
+        self.segment = segment
 
 
 class CopiedLedgerError(LedgerError):

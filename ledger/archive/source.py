@@ -17,6 +17,7 @@ from ledger.storage.create import read_identity
 from ledger.storage.files import open_regular, read_file
 from ledger.storage.paths import Paths
 from ledger.storage.sealed import SealedSegment
+from ledger.storage.stub import EvictedSegment
 
 __all__ = ["Item", "Source", "file_digest"]
 
@@ -92,8 +93,11 @@ class Source:
         return Item(keys.segment(self.ledger_id, segno), path, True, time, footer)
 
     def footer(self, segno: int) -> Footer:
-        """The footer of a sealed file. Reads 1.3 KiB."""
-        with SealedSegment(self.paths.sealed(segno), segno, fingerprint=self.identity.fingerprint) as opened:
+        """The footer of a sealed file, or of its stub. Reads 1.3 KiB."""
+        path, kind = self.paths.sealed(segno), SealedSegment
+        if not path.exists() and self.paths.stub(segno).exists():
+            path, kind = self.paths.stub(segno), EvictedSegment
+        with kind(path, segno, fingerprint=self.identity.fingerprint) as opened:
             return opened.footer
 
     def index(self, segno: int) -> Item:

@@ -32,6 +32,7 @@ from ledger.storage.restart import border_root
 from ledger.storage.sealed import SealedSegment
 from ledger.storage.sealed_check import Border
 from ledger.storage.store import Store
+from ledger.storage.stub import EvictedSegment
 from ledger.types import Receipt
 from ledger.verify import VerifierKey, parse_vkey
 
@@ -197,7 +198,12 @@ def _check_segments(
     for segment in store.segments():
         if report.level == "quick":
             continue
-        if isinstance(segment, SealedSegment):
+        if isinstance(segment, EvictedSegment):
+            report.degraded.append(
+                f"segment {segment.segno} is evicted: entries [{segment.base}, {segment.end}) were not read"
+            )
+            border = _claimed_border(store, segment)
+        elif isinstance(segment, SealedSegment):
             if segment.end <= since:
                 border = _claimed_border(store, segment)
                 continue
