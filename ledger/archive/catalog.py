@@ -1,5 +1,4 @@
-"""What of the journal goes into the next signed manifest, and how the manifests before it are linked. Pure, but
-for the footers that the source reads."""
+"""What of the journal goes into the next signed manifest, and how the manifests before it are linked. Pure."""
 
 from __future__ import annotations
 
@@ -7,8 +6,7 @@ from collections.abc import Iterable
 
 from ledger.archive import keys
 from ledger.archive.archive_manifest import ArchiveManifest, Link, Row, choose_since
-from ledger.archive.journal import Journal, Progress, Verified
-from ledger.archive.source import Source
+from ledger.archive.journal import Intent, Journal, Progress, Verified
 
 __all__ = ["Catalog"]
 
@@ -18,8 +16,7 @@ _LISTED = ("genesis", "index-key", "seg", "idx")
 class Catalog:
     """The listed objects of one journal. One thread; `note_verified` after each receipt."""
 
-    def __init__(self, source: Source, journal: Journal) -> None:
-        self._source, self._journal = source, journal
+    def __init__(self, journal: Journal) -> None:
         self.first: dict[str, int] = {}  # object → the manifest that first lists it
         self.links: dict[int, Link] = {}
         self.pending: str | None = None  # a manifest that was begun and is not verified
@@ -44,14 +41,12 @@ class Catalog:
         elif progress.verified is not None and key.kind == "ckpt" and key.number > self.checkpoint_size:
             self.checkpoint_size, self.checkpoint_name = key.number, name
         elif progress.verified is not None and key.kind in _LISTED:
-            self.rows[name] = self._row(key, progress.verified, progress.intent.length)
+            self.rows[name] = self._row(key, progress.verified, progress.intent)
 
-    def _row(self, key: keys.Key, receipt: Verified, length: int) -> Row:
-        start = (receipt.key, receipt.version, receipt.checksum.hex(), length, receipt.mode, receipt.until)
+    def _row(self, key: keys.Key, receipt: Verified, intent: Intent) -> Row:
+        start = (receipt.key, receipt.version, receipt.checksum.hex(), intent.length, receipt.mode, receipt.until)
         if key.kind == "seg":
-            footer = self._source.footer(key.number)
-            roots = (footer.segment_root.hex(), footer.seal_hash.hex())
-            return Row(*start, key.number, footer.base, footer.count, *roots)
+            return Row(*start, key.number, *intent.facts)
         return Row(*start, key.number if key.kind == "idx" else 0)
 
     def unlisted(self) -> list[str]:

@@ -46,13 +46,14 @@ _BODY_BYTES_MAX = 64 << 20
 @dataclass(frozen=True, slots=True)
 class Intent:
     """What will be sent. `mode` None: no lock. `until` in whole UTC seconds; `lists`: of a manifest, the names of
-    the objects that no manifest before lists."""
+    the objects that no manifest before lists; `facts`: of a segment, base, count, root and seal hash (hex)."""
 
     sha256: bytes
     length: int
     mode: str | None
     until: int
     lists: list[str] = field(default_factory=list)
+    facts: list[Any] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

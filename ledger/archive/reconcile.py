@@ -5,25 +5,29 @@ is found when it is sent again: the shipper then looks before it puts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ledger.archive import keys
 from ledger.archive.archive_manifest import Open, Row
 from ledger.archive.chain import Found, list_manifests
 from ledger.archive.compare import same_bytes
 from ledger.archive.journal import Intent, Journal, Put, Verified
+from ledger.archive.source import Source
 from ledger.archive.target import Target
-from ledger.errors import ObjectMissingError
+from ledger.errors import ForkDetectedError, ObjectMissingError
 
 __all__ = ["reconcile"]
 
 
-def reconcile(
-    journal: Journal, target: Target, ledger_id: bytes, open_statement: Open, now: Callable[[], float]
-) -> int:
+def reconcile(journal: Journal, target: Target, source: Source, open_statement: Open, now: Callable[[], float]) -> int:
     """Record every listed object that is there as it must be; returns how many. An object that is not as the
-    manifest says is left out, so it is shipped again. Cost: a read for each manifest, a stat for each object."""
+    manifest says is left out, so it is shipped again. Cost: a read for each manifest, a stat for each object.
+
+    `ForkDetectedError`, nothing recorded, when a signed manifest lists another segment than is here, or one that is
+    not sealed here yet: then another copy of this ledger ships there, or this one was put back to an older state."""
+    ledger_id = source.ledger_id
     found = list(list_manifests(target, ledger_id).descending(target, open_statement))
+    _refuse_fork(target, source, found)
     count, known = 0, set[str]()
     for entry in reversed(found):
         names = []
@@ -40,6 +44,17 @@ def reconcile(
     return count
 
 
+def _refuse_fork(target: Target, source: Source, found: Sequence[Found]) -> None:
+    for entry in found:
+        for row in entry.manifest.rows:
+            if row.seal_hash and source.differs(row.segno, row.seal_hash):
+                raise ForkDetectedError(
+                    f"archive manifest {entry.manifest.n} on {target.url} lists another segment {row.segno} "
+                    f"({row.key}) than this ledger has. Shipping there has stopped, and both are safe. Was this ledger "
+                    "restored from a backup or copied? Find out which one is true before anything is signed or shipped"
+                )
+
+
 def _record(journal: Journal, target: Target, name: str, row: Row, now: Callable[[], float]) -> bool:
     sha256 = bytes.fromhex(row.sha256)
     try:
@@ -52,7 +67,8 @@ def _record(journal: Journal, target: Target, name: str, row: Row, now: Callable
     if row.mode is not None and (lock is None or lock.until < row.until):
         return False
     mode, until = (None, 0) if lock is None else (lock.mode, lock.until)
-    journal.intend(name, Intent(sha256, row.length, row.mode, row.until))
+    facts = [row.base, row.count, row.root, row.seal_hash] if row.seal_hash else []
+    journal.intend(name, Intent(sha256, row.length, row.mode, row.until, [], facts))
     journal.record_put(name, Put(row.key, row.version))
     journal.record_verified(name, Verified(row.key, row.version, mode, until, sha256, int(now())))
     return True

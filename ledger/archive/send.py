@@ -94,7 +94,7 @@ class Sender:
     def _intend(self, item: Item, lock: Lock | None, lists: list[str] | None) -> Intent:
         sha256, length = item.digest()
         mode, until = (None, 0) if lock is None else (lock.mode, lock.until)
-        intent = Intent(sha256, length, mode, until, lists or [])
+        intent = Intent(sha256, length, mode, until, lists or [], item.facts)
         self._journal.intend(item.name, intent)
         return intent
 

@@ -123,7 +123,7 @@ class Shipper:
     def _open_journal(self) -> None:
         paths = self._source.paths
         self._journal = Journal(paths.ship_log(self._name), self._source.identity.fingerprint, self._target.url)
-        self._catalog = Catalog(self._source, self._journal)
+        self._catalog = Catalog(self._journal)
         self._sender = Sender(
             self._target,
             self._journal,
@@ -201,9 +201,9 @@ class Shipper:
 
     def _pass(self, *, flush: bool) -> None:
         if not self._journal.reconciled:
-            reconcile(self._journal, self._target, self._source.ledger_id, self._open, self._clock)
+            reconcile(self._journal, self._target, self._source, self._open, self._clock)
             self._journal.record_reconciled()
-            self._catalog = Catalog(self._source, self._journal)
+            self._catalog = Catalog(self._journal)
         for item in self._source.standing():
             self._ship(item)
         self._ship_segments()

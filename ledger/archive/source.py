@@ -9,10 +9,12 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ledger.archive import keys
 from ledger.archive.keys import Key
 from ledger.encoding.segment import Footer
+from ledger.errors import CorruptionError
 from ledger.storage.create import read_identity
 from ledger.storage.files import open_regular, read_file
 from ledger.storage.paths import Paths
@@ -40,6 +42,14 @@ class Item:
     def name(self) -> str:
         """What the journal calls it."""
         return str(self.key)
+
+    @property
+    def facts(self) -> list[Any]:
+        """Base, count, root and seal hash of a segment, for the manifest."""
+        footer = self.footer
+        if footer is None:
+            return []
+        return [footer.base, footer.count, footer.segment_root.hex(), footer.seal_hash.hex()]
 
     def digest(self) -> tuple[bytes, int]:
         """SHA-256 and length. Reads a file once."""
@@ -78,6 +88,15 @@ class Source:
     def segment_keys(self) -> list[Key]:
         """The sealed files that are here, in order."""
         return [keys.segment(self.ledger_id, segno) for segno in self.paths.list_sealed().found]
+
+    def differs(self, segno: int, seal_hash: str) -> bool:
+        """Whether the segment is another here, or not sealed here. One that is here and damaged tells nothing."""
+        if not (self.paths.sealed(segno).exists() or self.paths.stub(segno).exists()):
+            return True
+        try:
+            return self.footer(segno).seal_hash.hex() != seal_hash
+        except CorruptionError:
+            return False
 
     def index_keys(self) -> list[Key]:
         """The search indexes that are here, of sealed segments."""
