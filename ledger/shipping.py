@@ -39,6 +39,10 @@ class LedgerOwner:
         except NoKeyError:
             return
 
+    def root_at(self, size: int) -> bytes | None:
+        """The root of the first `size` entries; None when there are fewer."""
+        return self._log.root_at(size) if size <= self._log.size else None
+
     def mark_shipped(self, receipts: dict[int, dict[str, Any]]) -> None:
         """Write the copies to MANIFEST, beside those of other targets."""
 

@@ -15,19 +15,28 @@ from ledger.archive.journal import Intent, Journal, Put, Verified
 from ledger.archive.source import Source
 from ledger.archive.target import Target
 from ledger.errors import ForkDetectedError, ObjectMissingError
+from ledger.verify import parse_checkpoint, parse_note
 
 __all__ = ["reconcile"]
 
 
-def reconcile(journal: Journal, target: Target, source: Source, open_statement: Open, now: Callable[[], float]) -> int:
+def reconcile(
+    journal: Journal,
+    target: Target,
+    source: Source,
+    root_at: Callable[[int], bytes | None],
+    open_statement: Open,
+    now: Callable[[], float],
+) -> int:
     """Record every listed object that is there as it must be; returns how many. An object that is not as the
     manifest says is left out, so it is shipped again. Cost: a read for each manifest, a stat for each object.
 
     `ForkDetectedError`, nothing recorded, when a signed manifest lists another segment than is here, or one that is
-    not sealed here yet: then another copy of this ledger ships there, or this one was put back to an older state."""
+    not sealed here yet, or when the newest has a checkpoint that `root_at` (None: fewer entries) does not give: then
+    another copy of this ledger ships there, or this one was put back to an older state."""
     ledger_id = source.ledger_id
     found = list(list_manifests(target, ledger_id).descending(target, open_statement))
-    _refuse_fork(target, source, found)
+    _refuse_fork(target, source, root_at, found)
     count, known = 0, set[str]()
     for entry in reversed(found):
         names = []
@@ -44,15 +53,24 @@ def reconcile(journal: Journal, target: Target, source: Source, open_statement: 
     return count
 
 
-def _refuse_fork(target: Target, source: Source, found: Sequence[Found]) -> None:
+def _refuse_fork(
+    target: Target, source: Source, root_at: Callable[[int], bytes | None], found: Sequence[Found]
+) -> None:
+    if found and found[0].manifest.checkpoint:
+        signed = parse_checkpoint(parse_note(found[0].manifest.checkpoint)[0])
+        if root_at(signed.size) != signed.root:
+            raise _fork(target, found[0], f"has a checkpoint of {signed.size} entries that this ledger does not extend")
     for entry in found:
         for row in entry.manifest.rows:
             if row.seal_hash and source.differs(row.segno, row.seal_hash):
-                raise ForkDetectedError(
-                    f"archive manifest {entry.manifest.n} on {target.url} lists another segment {row.segno} "
-                    f"({row.key}) than this ledger has. Shipping there has stopped, and both are safe. Was this ledger "
-                    "restored from a backup or copied? Find out which one is true before anything is signed or shipped"
-                )
+                raise _fork(target, entry, f"lists another segment {row.segno} ({row.key}) than this ledger has")
+
+
+def _fork(target: Target, entry: Found, what: str) -> ForkDetectedError:
+    return ForkDetectedError(
+        f"archive manifest {entry.manifest.n} on {target.url} {what}. Shipping there has stopped, and both are safe. "
+        "Was this ledger restored from a backup or copied? Find out which is true before anything is signed or shipped"
+    )
 
 
 def _record(journal: Journal, target: Target, name: str, row: Row, now: Callable[[], float]) -> bool:

@@ -29,7 +29,14 @@ from ledger.archive.reconcile import reconcile
 from ledger.archive.send import Alarm, Sender
 from ledger.archive.source import Item, Source
 from ledger.archive.target import Lock, Target
-from ledger.errors import ArchiveError, CorruptionError, EnvironmentFailure, LedgerError, UsageError
+from ledger.errors import (
+    ArchiveError,
+    CorruptionError,
+    EnvironmentFailure,
+    LedgerError,
+    UsageError,
+    VerificationError,
+)
 
 __all__ = ["Owner", "Policy", "ShipReport", "Shipper"]
 
@@ -63,6 +70,9 @@ class Owner(Protocol):
 
     def checkpoint(self) -> None:
         """Sign the size and root now, into checkpoints/; does nothing when there is no key."""
+
+    def root_at(self, size: int) -> bytes | None:
+        """The root of the first `size` entries; None when there are fewer."""
 
     def mark_shipped(self, receipts: dict[int, dict[str, Any]]) -> None:
         """Write to MANIFEST that these segments have these verified, listed copies."""
@@ -182,7 +192,7 @@ class Shipper:
             if wait and not (flush and self.pace.state == BLOCKED):
                 self._sleep(wait)
             return False
-        except LedgerError as error:
+        except (LedgerError, VerificationError) as error:
             self.report.problems.append(str(error))
         self.pace.succeeded()
         self.report.reason = ""
@@ -201,7 +211,7 @@ class Shipper:
 
     def _pass(self, *, flush: bool) -> None:
         if not self._journal.reconciled:
-            reconcile(self._journal, self._target, self._source, self._open, self._clock)
+            reconcile(self._journal, self._target, self._source, self._owner.root_at, self._open, self._clock)
             self._journal.record_reconciled()
             self._catalog = Catalog(self._journal)
         for item in self._source.standing():
