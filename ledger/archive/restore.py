@@ -17,7 +17,10 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +44,7 @@ __all__ = ["RestoreReport", "read_object", "restore"]
 
 _CHUNK_BYTES = 8 << 20
 _LOCK_BYTES = 8192
+_AHEAD = 8  # segments fetched before they are verified, half of them at once
 
 
 @dataclass
@@ -160,7 +164,7 @@ class _Restore:
         """A small object, or None when no version has its bytes."""
         for version in candidates(self.target, row):
             try:
-                return b"".join(read_object(self.target, _at(row, version)))
+                return b"".join(read_object(self.target, replace(row, version=version)))
             except (ObjectMissingError, CorruptionError):
                 continue
         return None
@@ -196,49 +200,77 @@ class _Restore:
             publish_file(paths.index_key, index_key, 0o600)
 
     def _segments(self, progress: Callable[[int, int], None] | None) -> tuple[Border, list[ManifestRow]]:
-        """Fetch and verify in order, up to the first that is not to be had."""
+        """Fetch some ahead, verify in order, up to the first that is not to be had."""
         border, done = Border.start(self.identity.fingerprint), list[ManifestRow]()
         listed = sorted(number for kind, number in self.rows if kind == "seg")
-        for segno in listed:
-            row = self.rows["seg", segno]
-            if segno != len(done):
-                self.report.missing.append(f"segment {segno}: it is there, but not what comes before it")
-                continue
-            after = self._segment(segno, row, border)
-            if after is None:
-                continue
-            border = after
-            self._index(segno)
-            place: dict[str, Any] = {"url": self.target.url, "key": row.key, "version": row.version}
-            receipt = {"target": "restored", **place, "mode": row.mode, "until": row.until, "manifest": self.manifest.n}
-            root = bytes.fromhex(row.root)
-            done.append(ManifestRow(segno, row.base, row.count, row.length, border.seal_hash, root, SHIPPED, [receipt]))
-            if progress is not None:
-                progress(len(done), len(listed))
+        with self._fetched(listed) as fetched:
+            for segno in listed:
+                row, temporary = self.rows["seg", segno], fetched(segno)
+                if temporary is None:
+                    last = row.base + row.count
+                    what = f"segment {segno}, entries [{row.base}, {last}): no version has the listed bytes"
+                    self.report.missing.append(what)
+                elif segno != len(done):
+                    self.report.missing.append(f"segment {segno}: it is there, but not what comes before it")
+                else:
+                    border = self._take(segno, row, temporary, border)
+                    done.append(self._manifest_row(row, border.seal_hash))
+                    if progress is not None:
+                        progress(len(done), len(listed))
         return border, done
 
-    def _segment(self, segno: int, row: Row, border: Border) -> Border | None:
-        """One segment, verified against `border`; None, and a line in the report, when no version is right."""
-        path = self.paths.sealed(segno)
-        for version in candidates(self.target, row):
-            temporary = self._download(path, _at(row, version))
-            if temporary is None:
-                continue
+    @contextmanager
+    def _fetched(self, listed: list[int]) -> Iterator[Callable[[int], Path | None]]:
+        """Give each segment's file, to be asked for in order; downloads run ahead, and what is left is removed."""
+        waiting: dict[int, Future[Path | None]] = {}
+        left = iter(listed)
+        with ThreadPoolExecutor(_AHEAD // 2, "sealedger-restore") as pool:
+
+            def start(count: int) -> None:
+                for segno in islice(left, count):
+                    waiting[segno] = pool.submit(self._fetch, self.paths.sealed(segno), self.rows["seg", segno])
+
+            def fetched(segno: int) -> Path | None:
+                found = waiting[segno].result()
+                start(1)
+                return found
+
+            start(_AHEAD)
             try:
-                with SealedSegment(
-                    temporary,
-                    segno,
-                    fingerprint=self.identity.fingerprint,
-                    seal_hash=bytes.fromhex(row.seal_hash),
-                ) as segment:
-                    after = segment.verify(border).after
-                os.link(temporary, path)
-                sync_folder(path.parent)
-                return after
+                yield fetched
             finally:
-                temporary.unlink()
-        last = row.base + row.count
-        self.report.missing.append(f"segment {segno}, entries [{row.base}, {last}): no version has the listed bytes")
+                for future in waiting.values():
+                    future.cancel()
+        for segno in waiting:
+            self.paths.temporary(self.paths.sealed(segno)).unlink(missing_ok=True)
+
+    def _take(self, segno: int, row: Row, temporary: Path, border: Border) -> Border:
+        """Rebuild a fetched segment from its payloads, then give it its name. Returns the border after it."""
+        seal_hash = bytes.fromhex(row.seal_hash)
+        with SealedSegment(temporary, segno, fingerprint=self.identity.fingerprint, seal_hash=seal_hash) as segment:
+            after = segment.verify(border).after
+        os.link(temporary, self.paths.sealed(segno))
+        temporary.unlink()
+        index = self.rows.get(("idx", segno))
+        if index is not None and (found := self._fetch(self.paths.index(segno), index)) is not None:
+            os.rename(found, self.paths.index(segno))
+        elif index is not None:
+            self.report.missing.append(f"index of segment {segno}: it can be built again")
+        sync_folder(self.paths.sealed_folder)
+        return after
+
+    def _manifest_row(self, row: Row, seal_hash: bytes) -> ManifestRow:
+        place: dict[str, Any] = {"target": "restored", "url": self.target.url, "key": row.key, "version": row.version}
+        receipt = {**place, "mode": row.mode, "until": row.until, "manifest": self.manifest.n}
+        root = bytes.fromhex(row.root)
+        return ManifestRow(row.segno, row.base, row.count, row.length, seal_hash, root, SHIPPED, [receipt])
+
+    def _fetch(self, path: Path, row: Row) -> Path | None:
+        """The listed bytes in a temporary file beside `path`, or None when no version has them."""
+        for version in candidates(self.target, row):
+            found = self._download(path, replace(row, version=version))
+            if found is not None:
+                return found
         return None
 
     def _download(self, path: Path, row: Row) -> Path | None:
@@ -257,14 +289,6 @@ class _Restore:
             temporary.unlink(missing_ok=True)
             raise
         return temporary
-
-    def _index(self, segno: int) -> None:
-        row = self.rows.get(("idx", segno))
-        temporary = None if row is None else self._download(self.paths.index(segno), row)
-        if temporary is not None:
-            os.rename(temporary, self.paths.index(segno))
-        elif row is not None:
-            self.report.missing.append(f"index of segment {segno}: it can be built again")
 
     def _checkpoints(self, border: Border, segments: int) -> None:
         """Every pinned checkpoint must lie on the tree that came back; those beyond it show what was lost."""
@@ -289,7 +313,3 @@ class _Restore:
         data = item.note.encode()
         digest8 = hashlib.sha256(data).hexdigest()[:8]
         publish_file(self.paths.checkpoint(item.checkpoint.size, digest8), data)
-
-
-def _at(row: Row, version: str) -> Row:
-    return replace(row, version=version)

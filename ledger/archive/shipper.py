@@ -31,6 +31,7 @@ from ledger.archive.source import Item, Source
 from ledger.archive.target import Lock, Target
 from ledger.errors import (
     ArchiveError,
+    ClockSkewError,
     CorruptionError,
     EnvironmentFailure,
     LedgerError,
@@ -41,6 +42,7 @@ from ledger.errors import (
 __all__ = ["Owner", "Policy", "ShipReport", "Shipper"]
 
 _DAY_S = 86_400
+_SKEW_S = 300
 _SLACK_S = 30 * _DAY_S  # what stands for the whole ledger is extended about once in this time
 
 
@@ -127,7 +129,7 @@ class Shipper:
         self.pace = Pace(random)
         self.report = ShipReport()
         self._counting = threading.Lock()
-        self._manifest_at = -math.inf
+        self._manifest_at = self._clock_checked_at = -math.inf
         self._open_journal()
 
     def _open_journal(self) -> None:
@@ -210,6 +212,7 @@ class Shipper:
     # ---- one pass -------------------------------------------------------------------------------
 
     def _pass(self, *, flush: bool) -> None:
+        self._check_clock()
         if not self._journal.reconciled:
             reconcile(self._journal, self._target, self._source, self._owner.root_at, self._open, self._clock)
             self._journal.record_reconciled()
@@ -219,6 +222,19 @@ class Shipper:
         self._ship_segments()
         self._ship_checkpoints()
         self._ship_manifest(flush=flush)
+
+    def _check_clock(self) -> None:
+        """Now and then: a wrong clock here would be a wrong retention there."""
+        now = self._clock()
+        if now - self._clock_checked_at < self._policy.manifest_age_s:
+            return
+        skew = self._target.server_time() - now
+        if abs(skew) > _SKEW_S:
+            raise ClockSkewError(
+                f"the clock here and that of {self._target.url} differ by {skew:+.0f} s: retention would be wrong by "
+                "as much. Nothing was shipped, nothing was lost: set the clock"
+            )
+        self._clock_checked_at = now
 
     def _done(self, name: str) -> Verified | None:
         progress = self._journal.progress.get(name)

@@ -155,12 +155,23 @@ class OwnerOf:
         self.marks.update(receipts)
 
 
-@dataclass
 class Clock:
-    """Time that passes when somebody sleeps."""
+    """Time that passes when somebody sleeps or sets it, on the target as here."""
 
-    now: float
-    slept: list[float] = field(default_factory=list)
+    def __init__(self, now: float, target: FakeTarget | None = None) -> None:
+        self.target = target
+        self.slept: list[float] = []
+        self.now = now
+
+    @property
+    def now(self) -> float:
+        return self._now
+
+    @now.setter
+    def now(self, value: float) -> None:
+        self._now = value
+        if self.target is not None:
+            self.target.now = int(value)
 
     def __call__(self) -> float:
         return self.now

@@ -63,6 +63,9 @@ class FaultyTarget:
     def versions(self, prefix: str) -> Iterator[Version]:
         return self._call(lambda: iter(list(self.inner.versions(prefix))))  # type: ignore[no-any-return]
 
+    def server_time(self) -> int:
+        return self._call(self.inner.server_time)  # type: ignore[no-any-return]
+
     def extend(self, key: str, version: str, lock: Lock) -> None:
         self._call(lambda: self.inner.extend(key, version, lock))
 

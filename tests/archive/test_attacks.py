@@ -73,7 +73,7 @@ class World:
 def world(tmp_path: Path) -> Iterator[World]:
     with sealed_ledger(tmp_path / "log") as log:
         target = FakeTarget()
-        made = World(log, target, Statements(log.origin), Clock(float(target.now)), tmp_path)
+        made = World(log, target, Statements(log.origin), Clock(float(target.now), target), tmp_path)
         made.ship()
         made.more(2)
         yield made

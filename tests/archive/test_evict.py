@@ -36,7 +36,7 @@ class World:
         target = self.targets[number]
         owner = LedgerOwner(self.log)
         shipper = shipper_of(
-            self.log, target, self.statements, Clock(float(target.now)), owner, name=f"target-{number}"
+            self.log, target, self.statements, Clock(float(target.now), target), owner, name=f"target-{number}"
         )
         assert shipper.run_once().ok
         shipper.close()

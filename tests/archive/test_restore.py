@@ -15,13 +15,22 @@ from hypothesis import strategies as st
 
 from ledger import Ledger
 from ledger.archive import keys
+from ledger.archive.patient import Patient
 from ledger.archive.restore import RestoreReport, restore
-from ledger.errors import CopiedLedgerError, CorruptionError, MismatchError, UsageError, VerificationError
+from ledger.errors import (
+    CopiedLedgerError,
+    CorruptionError,
+    MismatchError,
+    ThrottledError,
+    UsageError,
+    VerificationError,
+)
 from ledger.note import checkpoint_text, sign_note
 from ledger.proofs.verification import verify
 from ledger.storage.doctor import examine
 from ledger.verify import Checkpoint
 from tests.archive.fakes import Clock, FakeTarget, Statements, sealed_ledger, shipper_of
+from tests.archive.faults import FaultyTarget
 
 
 @pytest.fixture
@@ -39,7 +48,7 @@ def statements(log: Ledger) -> Statements:
 def target(log: Ledger, statements: Statements) -> FakeTarget:
     """An archive of `log`."""
     target = FakeTarget()
-    shipper = shipper_of(log, target, statements, Clock(float(target.now)))
+    shipper = shipper_of(log, target, statements, Clock(float(target.now), target))
     assert shipper.run_once().ok
     shipper.close()
     return target
@@ -93,7 +102,7 @@ def test_a_lost_tail_is_counted(log: Ledger, statements: Statements, tmp_path: P
     """A checkpoint beyond the last shipped segment shows how many entries did not come back."""
     target = FakeTarget()
     log.append_many([{"event_type": "tail"}] * 7)
-    shipper = shipper_of(log, target, statements, Clock(float(target.now)))
+    shipper = shipper_of(log, target, statements, Clock(float(target.now), target))
     assert shipper.run_once().ok
     shipper.close()
     signed = max(found.size for found in log.paths.list_checkpoints().found)
@@ -126,7 +135,7 @@ def test_a_restored_ledger_takes_events_and_does_not_ship(
     with Ledger(tmp_path / "back") as back:
         back.append({"event_type": "after"})
         assert back.seal() == 1
-        shipper = shipper_of(back, target, statements, Clock(target.now + 100.0))
+        shipper = shipper_of(back, target, statements, Clock(target.now + 100.0, target))
         report = shipper.run_once()
         shipper.close()
     assert (report.state, report.shipped) == ("stopped", 0)
@@ -139,7 +148,7 @@ def test_a_squatted_archive_comes_back(log: Ledger, statements: Statements, tmp_
     ledger_id = log.identity.ledger_id
     for key in (keys.genesis(ledger_id), keys.segment(ledger_id, 1), keys.manifest(ledger_id, 0)):
         target.add(str(key), b"stranger")
-    shipper = shipper_of(log, target, statements, Clock(float(target.now)))
+    shipper = shipper_of(log, target, statements, Clock(float(target.now), target))
     assert shipper.run_once().ok
     shipper.close()
     assert restored(log, target, statements, tmp_path / "back").ok
@@ -171,3 +180,19 @@ def test_damage_in_the_archive_is_never_served(
         assert bool(report.missing) == listed
     finally:
         target.store[key] = kept
+
+
+def test_a_restore_asks_again(log: Ledger, target: FakeTarget, statements: Statements, tmp_path: Path) -> None:
+    """Failures that pass are waited for, a few times in a row; then the error is raised, and no ledger is there."""
+    faulty, clock = FaultyTarget(target), Clock(0.0)
+    faulty.plan = ["throttled", "refused connection", "none", "lost answer"] * 10
+    patient = Patient(faulty, sleep=clock.sleep, random=lambda: 0.5)  # type: ignore[arg-type]
+    ledger_id = log.identity.ledger_id
+    report = restore(patient, tmp_path / "a", ledger_id, statements.open, fingerprint=log.fingerprint)  # type: ignore[arg-type]
+    assert report.ok
+    assert len(clock.slept) >= 20
+    faulty.plan = ["none"] * 8 + ["throttled"] * 1000
+    with pytest.raises(ThrottledError):
+        restore(patient, tmp_path / "b", ledger_id, statements.open, fingerprint=log.fingerprint)  # type: ignore[arg-type]
+    assert not (tmp_path / "b" / "LEDGER").exists()
+    assert list((tmp_path / "b" / "sealed").glob("*.tmp")) == []

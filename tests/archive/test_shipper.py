@@ -32,7 +32,7 @@ def target() -> FakeTarget:
 
 @pytest.fixture
 def clock(target: FakeTarget) -> Clock:
-    return Clock(float(target.now))
+    return Clock(float(target.now), target)
 
 
 @pytest.mark.parametrize("concurrency", [1, 4])

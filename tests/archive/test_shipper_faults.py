@@ -64,7 +64,7 @@ def test_waits_grow_with_jitter_and_have_a_bound(log: Ledger, statements: Statem
     bucket = FakeTarget()
     target = FaultyTarget(bucket)
     target.plan = ["refused connection", "throttled"] * 10
-    clock = Clock(float(bucket.now))
+    clock = Clock(float(bucket.now), bucket)
     assert run(log, target, statements, clock).ok
     assert clock.slept == [min(150.0, 0.5 * 2**n) for n in range(1, 21)]
 
@@ -73,7 +73,7 @@ def test_a_refusal_blocks_with_its_reason(log: Ledger, statements: Statements) -
     """No hot loop: a run ends and says why, nothing is marked shipped, and the next run goes on."""
     bucket = FakeTarget()
     target = FaultyTarget(bucket)
-    target.plan = ["none", "denied"]
+    target.plan = ["none", "none", "denied"]
     report = run(log, target, statements, Clock(float(bucket.now)))
     assert (report.ok, report.state, report.shipped, report.lag_segments) == (False, "blocked", 0, 3)
     assert "not allowed" in report.reason
@@ -111,7 +111,7 @@ def test_a_lock_that_comes_late_is_waited_for(log: Ledger, statements: Statement
 def test_without_a_lock_nothing_counts(log: Ledger, statements: Statements, refuse: bool) -> None:
     """A target that takes the object and never locks it: blocked, no receipt, no manifest."""
     target = SlowLocks(None, refuse=refuse)
-    clock = Clock(float(target.now))
+    clock = Clock(float(target.now), target)
     report = run(log, target, statements, clock)
     assert (report.ok, report.state, report.manifest, report.shipped) == (False, "blocked", -1, 0)
     assert "LockNotAppliedError" in report.reason
@@ -137,7 +137,7 @@ def test_a_weaker_mode_does_not_count(log: Ledger, statements: Statements) -> No
 def test_a_version_that_vanished_is_put_again(log: Ledger, statements: Statements) -> None:
     """Killed after PUT; a broken store then lost the version: it is put once more, with the same retention."""
     target = FakeTarget()
-    shipper = shipper_of(log, target, statements, Clock(float(target.now)))
+    shipper = shipper_of(log, target, statements, Clock(float(target.now), target))
     with dying_journal(8, 0), contextlib.suppress(Killed):
         shipper.run_once()
     shipper.close()
@@ -147,7 +147,7 @@ def test_a_version_that_vanished_is_put_again(log: Ledger, statements: Statement
     assert (name, progress.verified) == (segment_key(log, 0), None)
     assert isinstance(progress.put, Put)
     del target.store[name]
-    assert run(log, target, statements, Clock(target.now + 5000.0)).ok
+    assert run(log, target, statements, Clock(target.now + 5000.0, target)).ok
     [(version, _)] = target.store[name]
     assert version.lock == Lock("COMPLIANCE", progress.intent.until)
 
@@ -158,13 +158,13 @@ def test_a_manifest_is_signed_once(log: Ledger, statements: Statements) -> None:
         for lose in (False, True):
             target = FakeTarget()
             log.paths.ship_log("one").unlink(missing_ok=True)
-            shipper = shipper_of(log, target, statements, Clock(float(target.now)))
+            shipper = shipper_of(log, target, statements, Clock(float(target.now), target))
             with dying_journal(writes, 0), contextlib.suppress(Killed):
                 shipper.run_once()
             shipper.close()
             if lose:
                 log.paths.ship_pending("one").unlink(missing_ok=True)
-            report = run(log, target, statements, Clock(target.now + 60.0))
+            report = run(log, target, statements, Clock(target.now + 60.0, target))
             assert report.ok, (writes, lose, report)
             assert len(target.store[str(keys.manifest(log.identity.ledger_id, 0))]) == 1
 
@@ -245,10 +245,10 @@ def test_a_segment_of_another_ledger_is_a_squatter(log: Ledger, statements: Stat
 def test_one_shipper_a_target(log: Ledger, statements: Statements) -> None:
     """The second is told; for another target it may start."""
     target = FakeTarget()
-    first = shipper_of(log, target, statements, Clock(float(target.now)))
+    first = shipper_of(log, target, statements, Clock(float(target.now), target))
     with pytest.raises(LockedError):
-        shipper_of(log, target, statements, Clock(float(target.now)))
-    assert run(log, FakeTarget("memory:other"), statements, Clock(float(target.now)), name="two").ok
+        shipper_of(log, target, statements, Clock(float(target.now), target))
+    assert run(log, FakeTarget("memory:other"), statements, Clock(float(target.now), target), name="two").ok
     assert first.run_once().ok
     first.close()
 
@@ -269,7 +269,7 @@ def test_a_damaged_local_segment_holds_up_no_other(log: Ledger, statements: Stat
 def test_an_idle_ledger_is_heard_of_every_hour(log: Ledger, statements: Statements) -> None:
     """A heartbeat note, a checkpoint over it, a manifest with the time: after an hour, not before."""
     target = FakeTarget()
-    clock = Clock(float(target.now))
+    clock = Clock(float(target.now), target)
     assert run(log, target, statements, clock).manifest == 0
     clock.now += 1800
     assert run(log, target, statements, clock).manifest == 0
@@ -293,7 +293,7 @@ def test_the_identity_outlives_what_is_shipped_later(log: Ledger, statements: St
     log.seal()
     path = log.paths.sealed(3)
     os.utime(path, (later, later))
-    assert run(log, target, statements, Clock(float(later))).ok
+    assert run(log, target, statements, Clock(float(later), target)).ok
 
     def until(key: keys.Key) -> int:
         lock = target.store[str(key)][0][0].lock
@@ -347,3 +347,13 @@ def test_an_unknown_checksum_is_read_and_hashed(log: Ledger, statements: Stateme
 
     target = Silent()
     assert run(log, target, statements).ok
+
+
+@pytest.mark.parametrize("skew", [-400, 400])
+def test_a_wrong_clock_ships_nothing(log: Ledger, statements: Statements, skew: int) -> None:
+    """Five minutes are borne, more are not: retention would be wrong by as much."""
+    target = FakeTarget()
+    report = run(log, target, statements, Clock(float(target.now + skew)))
+    assert (report.ok, report.state, target.store) == (False, "blocked", {})
+    assert "ClockSkewError" in report.reason
+    assert run(log, target, statements, Clock(float(target.now + skew // 2))).ok

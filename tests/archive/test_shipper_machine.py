@@ -35,7 +35,7 @@ class ShipperMachine(RuleBasedStateMachine):
         self.bucket = FakeTarget()
         self.target = FaultyTarget(self.bucket)
         self.statements = Statements(self.log.origin)
-        self.clock = Clock(float(self.bucket.now))
+        self.clock = Clock(float(self.bucket.now), self.bucket)
         self.digests: list[bytes] = []  # of the sealed files, from when they were sealed
         self.evicted: set[int] = set()
         self.squats = 0
@@ -65,8 +65,7 @@ class ShipperMachine(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([10, 4000]))
     def wait(self, seconds: int) -> None:
-        self.clock.now += seconds
-        self.bucket.now += seconds
+        self.clock.sleep(seconds)
 
     @rule(kind=st.sampled_from(["segment", "manifest", "overwrite", "marker"]), data=st.data())
     def attack(self, kind: str, data: st.DataObject) -> None:
