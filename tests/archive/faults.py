@@ -52,19 +52,19 @@ class FaultyTarget:
         return result
 
     def put(self, key: str, data: bytes | Path, sha256: bytes, lock: Lock | None, **options: Any) -> Receipt:
-        return self._call(lambda: self.inner.put(key, data, sha256, lock, **options), key)  # type: ignore[no-any-return]
+        return self._call(lambda: self.inner.put(key, data, sha256, lock, **options), key)
 
     def stat(self, key: str, version: str | None = None) -> Version:
-        return self._call(lambda: self.inner.stat(key, version))  # type: ignore[no-any-return]
+        return self._call(lambda: self.inner.stat(key, version))
 
     def read(self, key: str, version: str | None = None, begin: int = 0, length: int | None = None) -> bytes:
-        return self._call(lambda: self.inner.read(key, version, begin, length))  # type: ignore[no-any-return]
+        return self._call(lambda: self.inner.read(key, version, begin, length))
 
     def versions(self, prefix: str) -> Iterator[Version]:
-        return self._call(lambda: iter(list(self.inner.versions(prefix))))  # type: ignore[no-any-return]
+        return self._call(lambda: iter(list(self.inner.versions(prefix))))
 
     def server_time(self) -> int:
-        return self._call(self.inner.server_time)  # type: ignore[no-any-return]
+        return self._call(self.inner.server_time)
 
     def extend(self, key: str, version: str, lock: Lock) -> None:
         self._call(lambda: self.inner.extend(key, version, lock))

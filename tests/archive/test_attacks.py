@@ -51,7 +51,7 @@ class World:
             self.statements.open,
             vkeys,
             now=self.target.now,
-            **options,  # type: ignore[arg-type]
+            **options,
         )
 
     def states(self, **options: object) -> set[str]:

@@ -186,13 +186,13 @@ def test_a_restore_asks_again(log: Ledger, target: FakeTarget, statements: State
     """Failures that pass are waited for, a few times in a row; then the error is raised, and no ledger is there."""
     faulty, clock = FaultyTarget(target), Clock(0.0)
     faulty.plan = ["throttled", "refused connection", "none", "lost answer"] * 10
-    patient = Patient(faulty, sleep=clock.sleep, random=lambda: 0.5)  # type: ignore[arg-type]
+    patient = Patient(faulty, sleep=clock.sleep, random=lambda: 0.5)
     ledger_id = log.identity.ledger_id
-    report = restore(patient, tmp_path / "a", ledger_id, statements.open, fingerprint=log.fingerprint)  # type: ignore[arg-type]
+    report = restore(patient, tmp_path / "a", ledger_id, statements.open, fingerprint=log.fingerprint)
     assert report.ok
     assert len(clock.slept) >= 20
     faulty.plan = ["none"] * 8 + ["throttled"] * 1000
     with pytest.raises(ThrottledError):
-        restore(patient, tmp_path / "b", ledger_id, statements.open, fingerprint=log.fingerprint)  # type: ignore[arg-type]
+        restore(patient, tmp_path / "b", ledger_id, statements.open, fingerprint=log.fingerprint)
     assert not (tmp_path / "b" / "LEDGER").exists()
     assert list((tmp_path / "b" / "sealed").glob("*.tmp")) == []

@@ -173,7 +173,7 @@ def test_a_squatter_is_stepped_over(log: Ledger, statements: Statements) -> None
     """Foreign bytes under lock on every name to come, twice: we take longer names, alarm, and go on."""
     target = FakeTarget()
     lock = Lock("COMPLIANCE", target.now + YEAR_S)
-    seal_hash = log._store.segments()[1].seal_hash  # type: ignore[union-attr]
+    seal_hash = log._store.segments()[1].seal_hash
     squatted = [segment_key(log, 0), segment_key(log, 1), str(keys.genesis(log.identity.ledger_id))]
     second = str(keys.segment(log.identity.ledger_id, 1).squatted(seal_hash, 1))
     for key in (*squatted, second):
@@ -331,7 +331,7 @@ def test_stopping_ends_a_wait(log: Ledger, statements: Statements) -> None:
 def test_mode_and_retention_must_be_said() -> None:
     """There is no default, and no short one by mistake."""
     with pytest.raises(TypeError):
-        Policy()  # type: ignore[call-arg]
+        Policy()
     with pytest.raises(UsageError, match="COMPLIANCE"):
         Policy("compliance", YEAR_S)
     with pytest.raises(UsageError, match="at least one day"):

@@ -75,7 +75,7 @@ class ShipperMachine(RuleBasedStateMachine):
         if kind == "segment":
             self.bucket.add(str(keys.segment(ledger_id, len(self.digests))), b"squat %d" % self.squats)
         elif kind == "manifest":
-            numbers = list_manifests(self.bucket, ledger_id).candidates  # type: ignore[arg-type]
+            numbers = list_manifests(self.bucket, ledger_id).candidates
             self.bucket.add(str(keys.manifest(ledger_id, max(numbers, default=-1) + 1)), b"squat %d" % self.squats)
         elif self.bucket.store:
             key = data.draw(st.sampled_from(sorted(self.bucket.store)))
@@ -94,7 +94,7 @@ class ShipperMachine(RuleBasedStateMachine):
     def evict(self, data: st.DataObject) -> None:
         segno = data.draw(st.integers(0, len(self.digests) - 1))
         pairs = [(self.bucket, self.statements.open)]
-        report = evict_segments(self.log, [segno], pairs, min_copies=1)  # type: ignore[arg-type]
+        report = evict_segments(self.log, [segno], pairs, min_copies=1)
         self.evicted |= set(report.evicted)
 
     @rule()
@@ -103,7 +103,7 @@ class ShipperMachine(RuleBasedStateMachine):
         self.ship([], None)
         back = Path(tempfile.mkdtemp(dir=self.folder.name))
         report = restore(
-            self.bucket,  # type: ignore[arg-type]
+            self.bucket,
             back,
             self.log.identity.ledger_id,
             self.statements.open,
@@ -136,13 +136,13 @@ class ShipperMachine(RuleBasedStateMachine):
     def one_object_a_name(self) -> None:
         """No two signed manifests of one number, none that lists other bytes for a segment than were sealed."""
         ledger_id, seen = self.log.identity.ledger_id, dict[int, str]()
-        found = list_manifests(self.bucket, ledger_id)  # type: ignore[arg-type]
+        found = list_manifests(self.bucket, ledger_id)
         for n, versions in found.candidates.items():
             for at in versions:
                 data = self.bucket.read(at.key, at.version)
                 if data.startswith(b"sealedger/"):
                     assert seen.setdefault(n, hashlib.sha256(data).hexdigest()) == hashlib.sha256(data).hexdigest()
-        for entry in found.descending(self.bucket, self.statements.open):  # type: ignore[arg-type]
+        for entry in found.descending(self.bucket, self.statements.open):
             for row in entry.manifest.rows:
                 if row.seal_hash:
                     assert bytes.fromhex(row.sha256) == self.digests[row.segno]
@@ -154,8 +154,8 @@ class ShipperMachine(RuleBasedStateMachine):
     def nothing_is_evicted_early(self) -> None:
         """Of each evicted segment the bucket has the bytes, locked, and a signed manifest lists that version."""
         listed = {}
-        found = list_manifests(self.bucket, self.log.identity.ledger_id)  # type: ignore[arg-type]
-        for entry in found.descending(self.bucket, self.statements.open):  # type: ignore[arg-type]
+        found = list_manifests(self.bucket, self.log.identity.ledger_id)
+        for entry in found.descending(self.bucket, self.statements.open):
             listed.update({row.segno: row for row in entry.manifest.rows if row.seal_hash})
         for segno in self.evicted:
             at = self.bucket.stat(listed[segno].key, listed[segno].version)
