@@ -1,6 +1,6 @@
 """The queue of one target: `ship/<target>.log`, what was decided, sent and found for each object.
 
-Records go to the end, each framed, with a checksum, and synced before it counts:
+Records go to the end, each framed, with a checksum, and synced before it counts (but for `put`):
 
     opened     whose ledger and which target this is
     intent     name, sha256, length, lock: what will be sent; for a manifest also which objects it is first to list
@@ -196,8 +196,8 @@ class Journal:
         self.progress[name] = Progress(intent)
 
     def record_put(self, name: str, put: Put) -> None:
-        """The target answered, or its version was found there. Durable when it returns."""
-        self._write({"type": "put", "name": name, "key": put.key, "version": put.version})
+        """The target answered, or its version was found there. Not synced: without it the version is found again."""
+        self._write({"type": "put", "name": name, "key": put.key, "version": put.version}, sync=False)
         self.progress[name].put = put
 
     def record_verified(self, name: str, receipt: Verified) -> None:
@@ -226,13 +226,13 @@ class Journal:
         """False after `close` and after a failed write."""
         return self._fd >= 0
 
-    def _write(self, record: dict[str, Any]) -> None:
-        """One record at the end, synced. After a failure the handle is closed: what is on disk is a torn end,
+    def _write(self, record: dict[str, Any], *, sync: bool = True) -> None:
+        """One record at the end. After a failure the handle is closed: what is on disk is a torn end,
         which the next opening cuts off."""
         with self._lock:
-            self._write_locked(record)
+            self._write_locked(record, sync)
 
-    def _write_locked(self, record: dict[str, Any]) -> None:
+    def _write_locked(self, record: dict[str, Any], sync: bool) -> None:
         if self._fd < 0:
             raise EnvironmentFailure(
                 f"{self.path} is closed: a write to it failed before. Open it anew; nothing was lost"
@@ -244,7 +244,8 @@ class Journal:
             with translated(f"writing {self.path}; the object stays in the queue, nothing was lost"):
                 while data:
                     data = data[os.write(self._fd, data) :]
-                os.fdatasync(self._fd)
+                if sync:
+                    os.fdatasync(self._fd)
         except BaseException:
             self.close()
             raise

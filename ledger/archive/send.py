@@ -3,7 +3,7 @@
 (1) INTENT     sha256, length and lock are decided, once, and synced       a crash: the same again
 (2) PUT        one request, never over what is there, lock headers         a crash or a lost answer: the name is
                taken by our own bytes, which are found and adopted
-(3) PUT record key and version, synced                                     a crash: that version is re-read
+(3) PUT record key and version                                             a crash: that version is re-read
 (4) VERIFY     by version: bytes, length, lock mode and date               not locked: set the lock, look again
 (5) VERIFIED   the receipt, synced                                         the only thing that counts  [SHIP-1..3]
 
@@ -65,12 +65,13 @@ class Sender:
         clock: Callable[[], float],
         sleep: Callable[[float], None],
         alarm: Callable[[Alarm], None],
-        look_first: bool,
+        conditional: bool,
     ) -> None:
-        """`sleep` may raise to give up. `look_first`: ask what is under a key before each put, for a target that
-        ignores "only if absent" or when the journal was lost."""
+        """`sleep` may raise to give up. `conditional`: the target keeps "only if absent"; where it does not, each key
+        is looked at before and after the put, and the oldest version with our bytes is adopted."""
         self._target, self._journal, self._open = target, journal, open_statement
-        self._clock, self._sleep, self._alarm, self._look_first = clock, sleep, alarm, look_first
+        self._clock, self._sleep, self._alarm, self._conditional = clock, sleep, alarm, conditional
+        self.there: set[str] = set()  # keys that were taken when the journal was begun: looked at before a put
 
     def send(self, item: Item, lock: Lock | None, lists: list[str] | None = None) -> Verified:
         """Bring it there and return its receipt. `lock` (and `lists`) count only the first time that the item is
@@ -157,13 +158,14 @@ class Sender:
 
     def _try(self, key: str, item: Item, intent: Intent, lock: Lock | None) -> Put | None:
         """One request, unless something is there already; None when something is, or was a moment ago."""
-        if self._look_first and any(not found.marker for found in self._versions(key)):
+        looks = not self._conditional or key in self.there
+        if looks and any(not found.marker for found in self._versions(key)):
             return None
         try:
             receipt = self._target.put(key, item.data, intent.sha256, lock, if_absent=True)
         except ObjectExistsError:
             return None
-        return None if self._look_first else Put(key, receipt.version)
+        return Put(key, receipt.version) if self._conditional else None
 
     def _versions(self, key: str) -> list[Version]:
         """All versions under exactly this key, oldest first."""

@@ -119,13 +119,16 @@ class Shipper:
         clock: Callable[[], float],
         sleep: Callable[[float], None] | None = None,
         random: Callable[[], float],
+        conditional: bool = True,
     ) -> None:
-        """`name`: of the target in file names. `sleep` defaults to a wait that `stop` ends. Raises `LockedError`
-        when another process ships there, `CorruptionError` for a damaged journal."""
+        """`name`: of the target in file names. `conditional`: the target keeps "only if absent", as the doctor found.
+        `sleep` defaults to a wait that `stop` ends. Raises `LockedError` when another process ships there,
+        `CorruptionError` for a damaged journal."""
         self._source, self._target, self._name, self._policy = source, target, name, policy
         self._owner, self._sign, self._open, self._clock = owner, sign, open_statement, clock
         self._stop = threading.Event()
         self._sleep = sleep or self._wait
+        self._conditional = conditional
         self.pace = Pace(random)
         self.report = ShipReport()
         self._counting = threading.Lock()
@@ -143,7 +146,7 @@ class Shipper:
             clock=self._clock,
             sleep=self._sleep,
             alarm=self.report.alarms.append,
-            look_first=not self._journal.reconciled,
+            conditional=self._conditional,
         )
 
     # ---- running --------------------------------------------------------------------------------
@@ -217,6 +220,7 @@ class Shipper:
             reconcile(self._journal, self._target, self._source, self._owner.root_at, self._open, self._clock)
             self._journal.record_reconciled()
             self._catalog = Catalog(self._journal)
+            self._sender.there = {at.key for at in self._target.versions(keys.folder(self._source.ledger_id))}
         for item in self._source.standing():
             self._ship(item)
         self._ship_segments()

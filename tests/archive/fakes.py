@@ -199,6 +199,7 @@ def shipper_of(
     concurrency: int = 1,
     mode: str = "COMPLIANCE",
     name: str = "one",
+    conditional: bool = True,
 ) -> Shipper:
     return Shipper(
         Source(log.paths),
@@ -211,4 +212,5 @@ def shipper_of(
         clock=clock,
         sleep=clock.sleep,
         random=lambda: 0.5,
+        conditional=conditional,
     )

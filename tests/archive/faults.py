@@ -77,8 +77,8 @@ def dying_journal(writes: int, lost_bytes: int) -> Iterator[None]:
     true_write = Journal._write_locked
     left = [writes]
 
-    def write(self: Journal, record: dict[str, Any]) -> None:
-        true_write(self, record)
+    def write(self: Journal, record: dict[str, Any], sync: bool) -> None:
+        true_write(self, record, sync)
         left[0] -= 1
         if left[0] < 0:
             size = self.path.stat().st_size

@@ -357,3 +357,27 @@ def test_a_wrong_clock_ships_nothing(log: Ledger, statements: Statements, skew: 
     assert (report.ok, report.state, target.store) == (False, "blocked", {})
     assert "ClockSkewError" in report.reason
     assert run(log, target, statements, Clock(float(target.now + skew // 2))).ok
+
+
+def test_a_target_that_overwrites_is_looked_at_first(log: Ledger, statements: Statements) -> None:
+    """Where "only if absent" is ignored, nothing of ours goes over a stranger's object, and of two versions of ours,
+    put by a lost answer, the oldest is adopted."""
+
+    class Careless(FakeTarget):
+        def put(self, key: str, data: bytes | Path, sha256: bytes, lock: Lock | None, **options: Any) -> Any:
+            made = super().put(key, data, sha256, lock, if_absent=False)
+            if key == segment_key(log, 1) and len(self.store[key]) == 1:
+                super().put(key, data, sha256, lock, if_absent=False)
+            return made
+
+    target = Careless()
+    target.add(segment_key(log, 0), b"stranger")
+    shipper = shipper_of(log, target, statements, Clock(float(target.now), target), conditional=False)
+    assert shipper.run_once().ok
+    shipper.close()
+    assert [data for _, data in target.store[segment_key(log, 0)]] == [b"stranger"]
+    journal = Journal(log.paths.ship_log("one"), log.fingerprint, target.url)
+    journal.close()
+    receipt = journal.progress[segment_key(log, 1)].verified
+    assert receipt is not None
+    assert receipt.version == target.store[segment_key(log, 1)][0][0].version
