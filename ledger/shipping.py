@@ -10,7 +10,8 @@ from typing import Any
 
 from ledger.archive.archive_manifest import Open, Sign
 from ledger.archive.evict import Copies, EvictReport, Recall, evict
-from ledger.archive.shipper import Policy, Shipper
+from ledger.archive.policy import Policy
+from ledger.archive.shipper import Shipper
 from ledger.archive.source import Source
 from ledger.archive.target import Target
 from ledger.encoding.manifest import EVICTED, SHIPPED, ManifestRow

@@ -21,6 +21,7 @@ class Catalog:
         self.links: dict[int, Link] = {}
         self.pending: str | None = None  # a manifest that was begun and is not verified
         self.rows: dict[str, Row] = {}
+        self._unlisted: dict[str, None] = {}
         self.checkpoint_size, self.checkpoint_name = -1, ""
         for name, progress in journal.progress.items():
             self.note(name, progress)
@@ -37,11 +38,15 @@ class Catalog:
                 self.pending = None
             receipt = progress.verified
             self.links[key.number] = Link(key.number, receipt.key, receipt.version, receipt.checksum.hex())
-            self.first.update((listed, key.number) for listed in progress.intent.lists)
+            for listed in progress.intent.lists:
+                self.first[listed] = key.number
+                self._unlisted.pop(listed, None)
         elif progress.verified is not None and key.kind == "ckpt" and key.number > self.checkpoint_size:
             self.checkpoint_size, self.checkpoint_name = key.number, name
         elif progress.verified is not None and key.kind in _LISTED:
             self.rows[name] = self._row(key, progress.verified, progress.intent)
+            if name not in self.first:
+                self._unlisted[name] = None
 
     def _row(self, key: keys.Key, receipt: Verified, intent: Intent) -> Row:
         start = (receipt.key, receipt.version, receipt.checksum.hex(), intent.length, receipt.mode, receipt.until)
@@ -51,7 +56,7 @@ class Catalog:
 
     def unlisted(self) -> list[str]:
         """The objects with receipts that no manifest lists yet."""
-        return [name for name in self.rows if name not in self.first]
+        return list(self._unlisted)
 
     @property
     def number(self) -> int:

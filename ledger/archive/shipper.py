@@ -16,8 +16,6 @@ import math
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any, Protocol
 
 from ledger.archive import keys
 from ledger.archive.archive_manifest import KIND, Open, Sign
@@ -25,8 +23,9 @@ from ledger.archive.catalog import Catalog
 from ledger.archive.journal import Journal, Verified
 from ledger.archive.pace import BLOCKED, STOPPED, Pace
 from ledger.archive.pending import read_pending, write_pending
+from ledger.archive.policy import DAY_S, Owner, Policy, ShipReport
 from ledger.archive.reconcile import reconcile
-from ledger.archive.send import Alarm, Sender
+from ledger.archive.send import Sender
 from ledger.archive.source import Item, Source
 from ledger.archive.target import Lock, Target
 from ledger.errors import (
@@ -35,68 +34,13 @@ from ledger.errors import (
     CorruptionError,
     EnvironmentFailure,
     LedgerError,
-    UsageError,
     VerificationError,
 )
 
-__all__ = ["Owner", "Policy", "ShipReport", "Shipper"]
+__all__ = ["Shipper"]
 
-_DAY_S = 86_400
 _SKEW_S = 300
-_SLACK_S = 30 * _DAY_S  # what stands for the whole ledger is extended about once in this time
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """How long and how firmly the archive keeps: there is no default for either. `mode`: "COMPLIANCE" (nobody can
-    shorten it) or "GOVERNANCE" (some roles can). `bytes_per_second` 0: no cap."""
-
-    mode: str
-    retention_s: int
-    manifest_age_s: float = 3600
-    concurrency: int = 4
-    bytes_per_second: int = 0
-
-    def __post_init__(self) -> None:
-        if self.mode not in ("COMPLIANCE", "GOVERNANCE"):
-            raise UsageError(f'mode is "COMPLIANCE" or "GOVERNANCE", and must be said; not {self.mode!r}')
-        if self.retention_s < _DAY_S:
-            raise UsageError(f"retention is at least one day, not {self.retention_s} seconds")
-
-
-class Owner(Protocol):
-    """What the shipper needs of the ledger beside its files. Called from the shipper's thread."""
-
-    def append_note(self, note: dict[str, Any]) -> None:
-        """Append a note; durable when it returns."""
-
-    def checkpoint(self) -> None:
-        """Sign the size and root now, into checkpoints/; does nothing when there is no key."""
-
-    def root_at(self, size: int) -> bytes | None:
-        """The root of the first `size` entries; None when there are fewer."""
-
-    def mark_shipped(self, receipts: dict[int, dict[str, Any]]) -> None:
-        """Write to MANIFEST that these segments have these verified, listed copies."""
-
-
-@dataclass
-class ShipReport:
-    """What a run did and where it stands. `state`: see `pace`; `ok`: all that is sealed here is there, verified
-    and listed."""
-
-    state: str = ""
-    reason: str = ""
-    shipped: int = 0
-    bytes: int = 0
-    lag_segments: int = 0
-    manifest: int = -1
-    alarms: list[Alarm] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-
-    @property
-    def ok(self) -> bool:
-        return not (self.reason or self.problems or self.lag_segments)
+_SLACK_S = 30 * DAY_S  # what stands for the whole ledger is extended about once in this time
 
 
 class _Stopped(Exception):
@@ -250,7 +194,7 @@ class Shipper:
             raise _Stopped
         if self._done(item.name) is not None:
             return
-        until = max(item.time, int(self._clock()) + _DAY_S - self._policy.retention_s) + self._policy.retention_s
+        until = max(item.time, int(self._clock()) + DAY_S - self._policy.retention_s) + self._policy.retention_s
         if item.key.kind not in ("seg", "idx"):
             until = max(until, math.ceil(self._clock()) + self._policy.retention_s, self._catalog.until())
         self._sender.send(item, Lock(self._policy.mode, until) if item.locked else None, lists)
@@ -294,8 +238,14 @@ class Shipper:
         self._ship(self._source.segment(segno))
 
     def _ship_checkpoints(self) -> None:
-        for item in self._source.checkpoints(self.report.problems):
-            self._ship(item)
+        for found in self._source.checkpoint_names():
+            if self._done(str(self._source.checkpoint_key(found))) is None:
+                try:
+                    item = self._source.checkpoint(found)
+                except CorruptionError as error:
+                    self.report.problems.append(str(error))
+                else:
+                    self._ship(item)
 
     # ---- manifests ------------------------------------------------------------------------------
 
@@ -367,11 +317,14 @@ class Shipper:
         return -math.inf if receipt is None else receipt.checked_at
 
     def _checkpoint_note(self) -> str:
+        """The newest checkpoint that was shipped, "" for none or when it is gone from here since."""
         wanted = self._catalog.checkpoint_name
-        notes = (item.data for item in self._source.checkpoints([]) if item.name == wanted)
-        data = next(notes, b"")
-        assert isinstance(data, bytes)
-        return data.decode()
+        for found in reversed(self._source.checkpoint_names()):
+            if str(self._source.checkpoint_key(found)) == wanted:
+                data = self._source.checkpoint(found).data
+                assert isinstance(data, bytes)
+                return data.decode()
+        return ""
 
     def _extend_standing(self) -> None:
         """The identity must outlive every segment: lengthen its retention when theirs has outgrown it."""

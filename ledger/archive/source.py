@@ -6,7 +6,6 @@ sent at any time later. An index may be rebuilt; the archive then holds both."""
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from ledger.encoding.segment import Footer
 from ledger.errors import CorruptionError
 from ledger.storage.create import read_identity
 from ledger.storage.files import open_regular, read_file
-from ledger.storage.paths import Paths
+from ledger.storage.paths import CheckpointName, Paths
 from ledger.storage.sealed import SealedSegment
 from ledger.storage.stub import EvictedSegment
 
@@ -124,13 +123,18 @@ class Source:
         proven by the segment's index_root."""
         return Item(keys.index(self.ledger_id, segno), self.paths.index(segno), False, 0)
 
-    def checkpoints(self, problems: list[str]) -> Iterator[Item]:
-        """The checkpoints by size. One whose bytes do not match its name is left out and named in `problems`."""
-        for found in self.paths.list_checkpoints().found:
-            path = self.paths.checkpoint(found.size, found.digest8)
-            data = read_file(path)
-            digest = hashlib.sha256(data).digest()
-            if digest.hex()[:8] != found.digest8:
-                problems.append(f"{path}: its bytes do not match its name; it is not shipped, others are")
-                continue
-            yield Item(keys.checkpoint(self.ledger_id, found.size, digest), data, True, 0)
+    def checkpoint_names(self) -> list[CheckpointName]:
+        """The checkpoints that are here, by size; reads none."""
+        return list(self.paths.list_checkpoints().found)
+
+    def checkpoint_key(self, found: CheckpointName) -> Key:
+        """The key of a checkpoint; the name of its file has the same digits."""
+        return Key(self.ledger_id, "ckpt", found.size, found.digest8)
+
+    def checkpoint(self, found: CheckpointName) -> Item:
+        """A checkpoint. Raises `CorruptionError` when its bytes do not match its name."""
+        path = self.paths.checkpoint(found.size, found.digest8)
+        data = read_file(path)
+        if hashlib.sha256(data).hexdigest()[:8] != found.digest8:
+            raise CorruptionError(f"{path}: its bytes do not match its name; it is not shipped, others are")
+        return Item(self.checkpoint_key(found), data, True, 0)

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ledger import Ledger
-from ledger.archive.shipper import Policy, Shipper
+from ledger.archive.policy import Policy
+from ledger.archive.shipper import Shipper
 from ledger.archive.source import Source
 from ledger.archive.target import Lock, Receipt, Version
 from ledger.errors import ObjectExistsError, ObjectMissingError, RetentionError

@@ -14,8 +14,8 @@ import pytest
 from ledger import Ledger
 from ledger.archive import keys
 from ledger.archive.audit import audit
+from ledger.archive.policy import Policy
 from ledger.archive.restore import restore
-from ledger.archive.shipper import Policy
 from ledger.errors import ArchiveError
 from ledger.proofs.verification import verify
 from ledger.shipping import evict_segments, read_evicted, shipper

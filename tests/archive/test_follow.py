@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from ledger import Ledger
+from ledger.archive.policy import Policy, ShipReport
 from ledger.archive.restore import restore
-from ledger.archive.shipper import Policy, ShipReport
 from ledger.shipping import shipper
 from ledger.storage import manifests
 from tests.archive.fakes import YEAR_S, FakeTarget, Statements, sealed_ledger

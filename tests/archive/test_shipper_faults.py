@@ -16,7 +16,7 @@ import pytest
 from ledger import Ledger
 from ledger.archive import keys
 from ledger.archive.journal import Journal, Put
-from ledger.archive.shipper import Policy, ShipReport
+from ledger.archive.policy import Policy, ShipReport
 from ledger.archive.target import Lock, Version
 from ledger.errors import AccessRefusedError, LockedError, UsageError
 from ledger.storage.doctor import examine
