@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from ledger.archive import keys
 from ledger.archive.archive_manifest import Open, Row
@@ -21,7 +22,7 @@ from ledger.archive.compare import same_bytes
 from ledger.archive.source import file_digest
 from ledger.archive.target import Target
 from ledger.encoding.manifest import EVICTED, ManifestRow
-from ledger.errors import ArchiveError, EvictedError, UsageError
+from ledger.errors import ArchiveError, CorruptionError, EvictedError, UsageError
 from ledger.storage import manifests
 from ledger.storage.files import publish_file, sync_folder, translated
 from ledger.storage.paths import Paths
@@ -113,12 +114,7 @@ def _refused(segment: SealedSegment, copies: Sequence[Copies], min_copies: int, 
 
 def _evict(store: Store, segment: SealedSegment, report: EvictReport) -> None:
     paths, segno = store.paths, segment.segno
-    sizes = [found.size for found in paths.list_checkpoints().found]
-    data = encode_stub(segment, sizes)
-    publish_file(paths.stub(segno), data)
-    opened = EvictedSegment(
-        paths.stub(segno), segno, fingerprint=store.identity.fingerprint, seal_hash=segment.seal_hash, fetch=store.fetch
-    )
+    opened = _stub(store, segment)
 
     def mark(row: ManifestRow) -> ManifestRow:
         return replace(row, state=EVICTED) if row.segno == segno else row
@@ -128,7 +124,25 @@ def _evict(store: Store, segment: SealedSegment, report: EvictReport) -> None:
     sync_folder(paths.sealed_folder)
     store.replace_sealed(opened)
     report.evicted.append(segno)
-    report.freed_bytes += segment.file_bytes - len(data)
+    report.freed_bytes += segment.file_bytes - opened.path.stat().st_size
+
+
+def _stub(store: Store, segment: SealedSegment) -> EvictedSegment:
+    """The stub, written and opened. One that an eviction left which was cut short serves, unless it is damaged."""
+    path = store.paths.stub(segment.segno)
+    sizes = [found.size for found in store.paths.list_checkpoints().found]
+    if not publish_file(path, encode_stub(segment, sizes)):
+        try:
+            return _open(store, segment, path)
+        except CorruptionError:
+            path.unlink()
+            publish_file(path, encode_stub(segment, sizes))
+    return _open(store, segment, path)
+
+
+def _open(store: Store, segment: SealedSegment, path: Path) -> EvictedSegment:
+    known = {"fingerprint": store.identity.fingerprint, "seal_hash": segment.seal_hash}
+    return EvictedSegment(path, segment.segno, **known, fetch=store.fetch)
 
 
 class Recall:

@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+import gc
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ledger import Ledger
+from ledger.archive import evict as evict_module
 from ledger.archive.evict import EvictReport
 from ledger.archive.target import Lock
 from ledger.errors import CorruptionError, EvictedError, UsageError
@@ -19,6 +23,7 @@ from ledger.storage import manifests
 from ledger.storage.sealed import SealedSegment
 from ledger.storage.stub import EvictedSegment, encode_stub
 from tests.archive.fakes import YEAR_S, Clock, FakeTarget, Statements, shipper_of
+from tests.archive.faults import Killed
 
 EVENTS, SEGMENTS = 300, 3
 
@@ -200,3 +205,62 @@ def read_all(path: Path, seal_hash: bytes) -> None:
     with EvictedSegment(path, 1, seal_hash=seal_hash) as opened:
         for name in ("header", "dictionary", "rows", "nodes"):
             opened.section(name)
+
+
+@pytest.mark.parametrize("step", ["publish_file", "_open", "manifests.change", "sync_folder"])
+def test_an_eviction_cut_short_is_finished(world: World, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    """Killed right after each step: everything is readable as before, here or there; the next eviction finishes."""
+    log, end = world.log, world.log.segments[SEGMENTS]["base"]
+    entries, root = list(log.entries(0, end)), log.root_at(end)
+    place = evict_module
+    names = step.split(".")
+    for name in names[:-1]:
+        place = getattr(place, name)
+    true = getattr(place, names[-1])
+
+    def dies(*arguments: Any, **options: Any) -> None:
+        true(*arguments, **options)
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, names[-1], dies)
+        with pytest.raises(Killed):
+            world.evict(1)
+    log.close()
+    with Ledger(log.path) as again:
+        read_evicted(again, world.targets[:1])
+        assert again.root_at(end) == root
+        assert list(again.entries(0, end)) == entries
+        pairs = [(target, world.statements.open) for target in world.targets]
+        report = evict_segments(again, [1], pairs, min_copies=2)
+        assert report.evicted == [1] or report.kept == {1: "evicted already"}
+        assert again.paths.list_sealed().found == (0, 2)
+        assert again.paths.list_stubs().found == (1,)
+        assert list(again.entries(0, end)) == entries
+
+
+def test_a_damaged_leftover_stub_is_written_anew(world: World) -> None:
+    """What an eviction that was cut short left is checked before the sealed file goes."""
+    world.log.paths.stub(1).write_bytes(b"LGSTUB1\0" + bytes(3000))
+    assert world.evict(1).evicted == [1]
+    assert world.log.root_at(world.log.segments[1]["end"])
+
+
+def test_a_reader_goes_on_through_an_eviction(world: World) -> None:
+    """Each entry once, without the archive: what was open stays open; and its space is free when it is let go."""
+    log, end = world.log, world.log.segments[SEGMENTS]["base"]
+    expected = [item.index for item in log.entries(0, end)]
+    reading = log.entries(world.log.segments[1]["base"], world.log.segments[1]["end"])
+    seen = [next(reading).index]
+    world.evict()
+    seen += [item.index for item in reading]
+    assert seen == expected[world.log.segments[1]["base"] : world.log.segments[1]["end"]]
+    del reading
+    gc.collect()
+    held = [os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if fd.isdigit() and is_open(fd)]
+    assert not [name for name in held if str(log.paths.sealed_folder) in name and name.endswith("(deleted)")]
+
+
+def is_open(fd: str) -> bool:
+    """A listing of descriptors holds the one that listed."""
+    return os.path.lexists(f"/proc/self/fd/{fd}")
