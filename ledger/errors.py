@@ -13,6 +13,11 @@
     ├── CorruptionError                bytes on disk break the rules of docs/format.md
     ├── EvictedError                   the entries are in the archive only, and nothing reads from there
     ├── CopiedLedgerError              this directory is a copy: adopt it, or fork it
+    ├── ArchiveError                   a target refused or could not; nothing local was changed
+    │   ├── ObjectExistsError, ObjectMissingError, AccessRefusedError, RetentionError, LockNotAppliedError,
+    │   │   BucketMissingError, CredentialsError, ClockSkewError, WrongRegionError, NeedsRestoreError
+    │   ├── ThrottledError, UnavailableError     may pass by themselves
+    │   └── ForkDetectedError, SquattedError     somebody else's object is under our key
     ├── NoKeyError                     a signature is asked for and there is no key
     └── VerificationError              not decided: malformed, unknown, missing
         └── MismatchError              decided, and the answer is no; carries both hashes
@@ -24,22 +29,37 @@ from __future__ import annotations
 from ledger.verify import MismatchError, VerificationError
 
 __all__ = [
+    "AccessRefusedError",
+    "ArchiveError",
+    "BucketMissingError",
+    "ClockSkewError",
     "ClosedError",
     "CopiedLedgerError",
     "CorruptionError",
+    "CredentialsError",
     "DiskFullError",
     "DurabilityUnknownError",
     "EnvironmentFailure",
     "EventError",
     "EvictedError",
+    "ForkDetectedError",
     "ForkedHandleError",
     "LedgerError",
+    "LockNotAppliedError",
     "LockedError",
     "MismatchError",
+    "NeedsRestoreError",
     "NoKeyError",
+    "ObjectExistsError",
+    "ObjectMissingError",
     "PoisonedError",
+    "RetentionError",
+    "SquattedError",
+    "ThrottledError",
+    "UnavailableError",
     "UsageError",
     "VerificationError",
+    "WrongRegionError",
 ]
 
 
@@ -133,45 +153,61 @@ class ArchiveError(LedgerError):
     retryable = False
 
 
-class ObjectExistsError(ArchiveError): ...
+class ObjectExistsError(ArchiveError):
+    """Something is under the key already; it was left as it is."""
 
 
-class ObjectMissingError(ArchiveError): ...
+class ObjectMissingError(ArchiveError):
+    """There is no such key or version, or it is a delete marker."""
 
 
-class AccessRefusedError(ArchiveError): ...
+class AccessRefusedError(ArchiveError):
+    """The credentials are good and do not allow this."""
 
 
-class RetentionError(ArchiveError): ...
+class RetentionError(ArchiveError):
+    """The target refused a lock: in the past, shorter than the one that is there, or weaker."""
 
 
-class LockNotAppliedError(ArchiveError): ...
+class LockNotAppliedError(ArchiveError):
+    """An object is there without the lock that it must have. It does not count as shipped."""
 
 
-class BucketMissingError(ArchiveError): ...
+class BucketMissingError(ArchiveError):
+    """There is no such bucket or folder."""
 
 
-class CredentialsError(ArchiveError): ...
+class CredentialsError(ArchiveError):
+    """No credentials, wrong ones, or expired ones."""
 
 
-class ClockSkewError(ArchiveError): ...
+class ClockSkewError(ArchiveError):
+    """The clocks here and there differ: retention would be wrong by as much."""
 
 
-class WrongRegionError(ArchiveError): ...
+class WrongRegionError(ArchiveError):
+    """The bucket is in another region."""
 
 
 class ThrottledError(ArchiveError):
+    """Too many requests for the target."""
+
     retryable = True
 
 
 class UnavailableError(ArchiveError):
+    """No answer, a broken one, or a server's own error: whether it was done is not known."""
+
     retryable = True
 
 
-class NeedsRestoreError(ArchiveError): ...
+class NeedsRestoreError(ArchiveError):
+    """The object is in cold storage and must be asked back first."""
 
 
-class ForkDetectedError(ArchiveError): ...
+class ForkDetectedError(ArchiveError):
+    """The archive holds another history of this ledger. Nothing more is written there; both are evidence."""
 
 
-class SquattedError(ArchiveError): ...
+class SquattedError(ArchiveError):
+    """A stranger's object is under a key of ours."""

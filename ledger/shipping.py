@@ -11,6 +11,7 @@ from typing import Any
 from ledger.archive.archive_manifest import Open, Sign
 from ledger.archive.evict import Copies, EvictReport, Recall, evict
 from ledger.archive.policy import Policy
+from ledger.archive.readable import Readable
 from ledger.archive.shipper import Shipper
 from ledger.archive.source import Source
 from ledger.archive.target import Target
@@ -79,13 +80,13 @@ def shipper(
     )
 
 
-def read_evicted(log: Ledger, targets: Sequence[Target]) -> None:
+def read_evicted(log: Ledger, targets: Sequence[Readable]) -> None:
     """Read evicted segments of this handle from these archives from now on, a block or two at a time."""
     log._open_store().attach(Recall(log.paths, {target.url: target for target in targets}))
 
 
 def evict_segments(
-    log: Ledger, segnos: Sequence[int], targets: Sequence[tuple[Target, Open]], *, min_copies: int, days_min: int = 30
+    log: Ledger, segnos: Sequence[int], targets: Sequence[tuple[Readable, Open]], *, min_copies: int, days_min: int = 30
 ) -> EvictReport:
     """Evict sealed segments that have `min_copies` verified, listed, locked copies; see `ledger.archive.evict`."""
     copies = [Copies(target, log.identity.ledger_id, opened) for target, opened in targets]

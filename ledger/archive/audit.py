@@ -32,6 +32,7 @@ from ledger.archive.chain import Found, all_rows, read_manifest
 from ledger.archive.checkpoints import NOTE_BYTES_MAX, Pinned, read_checkpoint
 from ledger.archive.compare import same_bytes
 from ledger.archive.foreign import explain
+from ledger.archive.readable import Readable
 from ledger.archive.restore import read_object
 from ledger.archive.send import covers
 from ledger.archive.target import Target, Version
@@ -77,7 +78,7 @@ class AuditReport:
 
 
 def audit(
-    target: Target,
+    target: Readable,
     ledger_id: bytes,
     origin: str,
     open_statement: Open,
@@ -113,7 +114,7 @@ class _Audit:
 
     def __init__(
         self,
-        target: Target,
+        target: Readable,
         ledger_id: bytes,
         origin: str,
         open_statement: Open,

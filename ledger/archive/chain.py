@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 from ledger.archive import keys
 from ledger.archive.archive_manifest import KIND, ArchiveManifest, Link, Open, Row
-from ledger.archive.target import Target, Version
+from ledger.archive.readable import Readable
+from ledger.archive.target import Version
 from ledger.errors import CorruptionError, LedgerError, ObjectMissingError
 from ledger.verify import VerificationError
 
@@ -36,11 +37,11 @@ class Listing:
 
     candidates: dict[int, list[Version]] = field(default_factory=dict)
 
-    def newest(self, target: Target, open_statement: Open) -> Found | None:
+    def newest(self, target: Readable, open_statement: Open) -> Found | None:
         """The manifest of the highest number that counts. Reads down from the highest name."""
         return next(self.descending(target, open_statement), None)
 
-    def descending(self, target: Target, open_statement: Open) -> Iterator[Found]:
+    def descending(self, target: Readable, open_statement: Open) -> Iterator[Found]:
         """The manifests that count, highest number first."""
         for n in sorted(self.candidates, reverse=True):
             for at in self.candidates[n]:
@@ -50,7 +51,7 @@ class Listing:
                     break
 
 
-def list_manifests(target: Target, ledger_id: bytes) -> Listing:
+def list_manifests(target: Readable, ledger_id: bytes) -> Listing:
     """List man/, one request a thousand versions."""
     listing = Listing()
     for at in target.versions(keys.folder(ledger_id, "man")):
@@ -62,7 +63,7 @@ def list_manifests(target: Target, ledger_id: bytes) -> Listing:
     return listing
 
 
-def read_manifest(target: Target, at: Version, n: int, open_statement: Open) -> Found | None:
+def read_manifest(target: Readable, at: Version, n: int, open_statement: Open) -> Found | None:
     """The manifest number `n` in this version, or None when it does not count."""
     try:
         data = target.read(at.key, at.version)
@@ -75,7 +76,7 @@ def read_manifest(target: Target, at: Version, n: int, open_statement: Open) -> 
     return Found(manifest, link, at)
 
 
-def all_rows(target: Target, newest: ArchiveManifest, open_statement: Open) -> list[Row]:
+def all_rows(target: Readable, newest: ArchiveManifest, open_statement: Open) -> list[Row]:
     """The whole list at `newest`, oldest first: its rows and those of the manifests that it leaves them to, which
     must have the hash that it names. Raises `CorruptionError` when one is not what it was."""
     parts, manifest = [newest.rows], newest
@@ -85,7 +86,7 @@ def all_rows(target: Target, newest: ArchiveManifest, open_statement: Open) -> l
     return [row for rows in reversed(parts) for row in rows]
 
 
-def follow(target: Target, link: Link, open_statement: Open) -> ArchiveManifest:
+def follow(target: Readable, link: Link, open_statement: Open) -> ArchiveManifest:
     """The manifest that another names. The version it names is asked for first, then any with that hash."""
     for version in _versions_of(target, link):
         try:
@@ -100,7 +101,7 @@ def follow(target: Target, link: Link, open_statement: Open) -> ArchiveManifest:
     )
 
 
-def _versions_of(target: Target, link: Link) -> Iterator[str]:
+def _versions_of(target: Readable, link: Link) -> Iterator[str]:
     yield link.version
     for at in target.versions(link.key):
         if at.key == link.key and not at.marker:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ledger.archive import keys
-from ledger.archive.target import Target, Version
+from ledger.archive.readable import Readable
+from ledger.archive.target import Version
 from ledger.errors import ObjectMissingError
 from ledger.note import verify_note
 from ledger.verify import Checkpoint, VerificationError, VerifierKey, parse_checkpoint, parse_note
@@ -37,7 +38,7 @@ def read_checkpoint(key: str, data: bytes, origin: str, brought: Sequence[Verifi
 
 
 def pinned(
-    target: Target, ledger_id: bytes, origin: str, brought: Sequence[VerifierKey], manifest_note: str = ""
+    target: Readable, ledger_id: bytes, origin: str, brought: Sequence[VerifierKey], manifest_note: str = ""
 ) -> list[Pinned]:
     """All that count, by size; `manifest_note` is the one that a signed manifest carries. One read for each."""
     found: dict[str, Pinned] = {}
@@ -51,7 +52,7 @@ def pinned(
     return sorted(found.values(), key=lambda item: item.checkpoint.size)
 
 
-def _read(target: Target, at: Version, origin: str, brought: Sequence[VerifierKey]) -> Pinned | None:
+def _read(target: Readable, at: Version, origin: str, brought: Sequence[VerifierKey]) -> Pinned | None:
     try:
         return read_checkpoint(at.key, target.read(at.key, at.version), origin, brought)
     except ObjectMissingError:

@@ -11,8 +11,9 @@ from __future__ import annotations
 import hashlib
 
 from ledger.archive.archive_manifest import KIND, ArchiveManifest, Open
+from ledger.archive.readable import Readable
 from ledger.archive.source import Item
-from ledger.archive.target import Target, Version
+from ledger.archive.target import Version
 from ledger.encoding.segment import (
     FOOTER_BYTES,
     HEADER_BYTES,
@@ -31,7 +32,7 @@ _CHUNK_BYTES = 8 << 20
 _MANIFEST_BYTES_MAX = 256 << 20
 
 
-def same_bytes(target: Target, found: Version, sha256: bytes, length: int) -> bool:
+def same_bytes(target: Readable, found: Version, sha256: bytes, length: int) -> bool:
     """Whether a version has these bytes: by the checksum that the target keeps, else by reading all of it."""
     if found.marker or found.length != length:
         return False
@@ -40,7 +41,7 @@ def same_bytes(target: Target, found: Version, sha256: bytes, length: int) -> bo
     return _digest(target, found, 0, length) == sha256
 
 
-def is_fork(target: Target, found: Version, item: Item, open_statement: Open) -> bool:
+def is_fork(target: Readable, found: Version, item: Item, open_statement: Open) -> bool:
     """Whether the foreign version `found` under the key of `item` is another history of the same ledger."""
     if found.marker:
         return False
@@ -55,7 +56,7 @@ def is_fork(target: Target, found: Version, item: Item, open_statement: Open) ->
     return False
 
 
-def _follows(target: Target, found: Version, own: Footer) -> bool:
+def _follows(target: Readable, found: Version, own: Footer) -> bool:
     if found.length < HEADER_BYTES + FOOTER_BYTES + TRAILER_BYTES:
         return False
     end = target.read(found.key, found.version, begin=found.length - FOOTER_BYTES - TRAILER_BYTES)
@@ -73,7 +74,7 @@ def _follows(target: Target, found: Version, own: Footer) -> bool:
     return all(_digest(target, found, part.offset, part.length) == part.digest for part in sections)
 
 
-def _digest(target: Target, found: Version, begin: int, length: int) -> bytes:
+def _digest(target: Readable, found: Version, begin: int, length: int) -> bytes:
     """SHA-256 of a range of a version; what is missing of it makes the digest another."""
     digest = hashlib.sha256()
     for at in range(begin, begin + length, _CHUNK_BYTES):

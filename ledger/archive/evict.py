@@ -19,8 +19,8 @@ from ledger.archive import keys
 from ledger.archive.archive_manifest import Open, Row
 from ledger.archive.chain import all_rows, list_manifests
 from ledger.archive.compare import same_bytes
+from ledger.archive.readable import Readable
 from ledger.archive.source import file_digest
-from ledger.archive.target import Target
 from ledger.encoding.manifest import EVICTED, ManifestRow
 from ledger.errors import ArchiveError, CorruptionError, EvictedError, UsageError
 from ledger.storage import manifests
@@ -47,7 +47,7 @@ class EvictReport:
 class Copies:
     """What one target has of a ledger, by its newest signed manifest, asked for once."""
 
-    def __init__(self, target: Target, ledger_id: bytes, open_statement: Open) -> None:
+    def __init__(self, target: Readable, ledger_id: bytes, open_statement: Open) -> None:
         """Raises what the target raises. Nothing counts when no manifest opens."""
         self.target = target
         self.rows: dict[int, Row] = {}
@@ -148,10 +148,10 @@ def _open(store: Store, segment: SealedSegment, path: Path) -> EvictedSegment:
 class Recall:
     """The `fetch` of a store: reads ranges of evicted segments from the copies that MANIFEST names."""
 
-    def __init__(self, paths: Paths, targets: Mapping[str, Target]) -> None:
+    def __init__(self, paths: Paths, targets: Mapping[str, Readable]) -> None:
         """`targets` by the url that the receipts name."""
         self._paths, self._targets = paths, targets
-        self._places: dict[int, list[tuple[Target, str, str]]] = {}
+        self._places: dict[int, list[tuple[Readable, str, str]]] = {}
 
     def __call__(self, segno: int, offset: int, length: int) -> bytes:
         """The bytes from the first copy that answers. Raises the last one's error, or `EvictedError` when no target
@@ -170,7 +170,7 @@ class Recall:
             segment=segno,
         )
 
-    def _find(self, segno: int) -> list[tuple[Target, str, str]]:
+    def _find(self, segno: int) -> list[tuple[Readable, str, str]]:
         if segno not in self._places:
             newest = manifests.newest(self._paths)
             rows = () if newest is None else newest.rows

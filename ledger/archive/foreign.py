@@ -8,8 +8,9 @@ from typing import Protocol
 from ledger.archive import keys
 from ledger.archive.archive_manifest import Open, Row
 from ledger.archive.compare import is_fork
+from ledger.archive.readable import Readable
 from ledger.archive.source import Item
-from ledger.archive.target import Target, Version
+from ledger.archive.target import Version
 from ledger.encoding.segment import FOOTER_BYTES, TRAILER_BYTES, Footer, decode_trailer
 from ledger.errors import CorruptionError, LedgerError, UsageError
 
@@ -25,7 +26,7 @@ class Dated(Protocol):
 class Finder(Protocol):
     """The audit, as far as it is needed here."""
 
-    target: Target
+    target: Readable
     ledger_id: bytes
     open: Open
 
@@ -37,7 +38,7 @@ class Finder(Protocol):
         """Add a finding."""
 
 
-def read_footer(target: Target, key: str, version: str, length: int, segno: int) -> Footer | None:
+def read_footer(target: Readable, key: str, version: str, length: int, segno: int) -> Footer | None:
     """The footer of a sealed file on a target, with the hash that its trailer names; None when it is none."""
     begin = length - FOOTER_BYTES - TRAILER_BYTES
     if begin < 0:

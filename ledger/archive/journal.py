@@ -22,25 +22,20 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import msgpack
-
-from ledger._native import crc32c
+from ledger.archive.frames import frame, records, sound_from
 from ledger.errors import CorruptionError, EnvironmentFailure, LockedError, UsageError
 from ledger.storage.files import sync_folder, translated
+from ledger.storage.paths import Paths
 
 __all__ = ["Intent", "Journal", "Progress", "Put", "Verified"]
 
 FORMAT: Final = 1
-_FRAME = struct.Struct("<4sIQII")  # magic, body bytes, number, CRC of the body, CRC of the 20 bytes before
-_MAGIC = b"LGJ1"
-_BODY_BYTES_MAX = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,15 +115,17 @@ class Journal:
             raise LockedError(
                 f"{self.path} is held: another process ships to {self.url}. It goes on; this one did nothing"
             ) from None
+        if not os.path.samestat(os.fstat(self._fd), os.stat(self.path)):
+            raise LockedError(f"{self.path} was rewritten by another process at this moment; nothing was done")
 
     def _load(self) -> None:
         with open(self._fd, "rb", closefd=False) as file:
             data = file.read()
         end = 0
-        for record, after in _records(data):
+        for record, after in records(data):
             self._apply(record, end)
             end, self._number = after, self._number + 1
-        if _sound_from(data, end):
+        if sound_from(data, end):
             raise CorruptionError(
                 f"{self.path} is damaged at byte {end}, and sound records follow. Nothing was shipped or lost: move "
                 "the file away, and the next run finds on the target what was shipped",
@@ -140,7 +137,7 @@ class Journal:
             os.ftruncate(self._fd, end)
             os.fsync(self._fd)
         if not self._number:
-            self._write({"type": "opened", "format": FORMAT, "fingerprint": self.fingerprint, "url": self.url})
+            self._write(self._opened())
             sync_folder(self.path.parent)
             sync_folder(self.path.parent.parent)
 
@@ -191,19 +188,17 @@ class Journal:
     def intend(self, name: str, intent: Intent) -> None:
         """Decide what will be sent, durable when it returns; it stands through every retry. Again for the same
         object only with `put` and `verified` forgotten: its version was lost or is not the one it must be."""
-        fields = {field: getattr(intent, field) for field in Intent.__slots__}
-        self._write({"type": "intent", "name": name, **fields})
+        self._write(_record(name, intent))
         self.progress[name] = Progress(intent)
 
     def record_put(self, name: str, put: Put) -> None:
         """The target answered, or its version was found there. Not synced: without it the version is found again."""
-        self._write({"type": "put", "name": name, "key": put.key, "version": put.version}, sync=False)
+        self._write(_record(name, put), sync=False)
         self.progress[name].put = put
 
     def record_verified(self, name: str, receipt: Verified) -> None:
         """The version was re-read and is what was intended. Durable when it returns."""
-        fields = {field: getattr(receipt, field) for field in Verified.__slots__}
-        self._write({"type": "verified", "name": name, **fields})
+        self._write(_record(name, receipt))
         self.progress[name].verified = receipt
 
     def record_noted(self, name: str) -> None:
@@ -221,6 +216,47 @@ class Journal:
         self._write({"type": "reconciled"})
         self.reconciled = True
 
+    def rewrite(self, keep: Callable[[str], bool]) -> None:
+        """Write the log anew with the last state of the names that `keep` says, and no more: what is left out is
+        as if it had never been shipped. Durable when it returns; a crash leaves the old log or the new one."""
+        kept = {name: progress for name, progress in self.progress.items() if keep(name)}
+        temporary = Paths.temporary(self.path)
+        with self._lock, translated(f"rewriting {self.path}; it stays as it was, nothing was lost"):
+            flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+            new = os.open(temporary, flags, 0o644)
+            try:
+                fcntl.flock(new, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                number = 0
+                with open(new, "ab", closefd=False) as out:
+                    for record in self._states(kept):
+                        out.write(frame(number, record))
+                        number += 1
+                os.fsync(new)
+                os.rename(temporary, self.path)
+                sync_folder(self.path.parent)
+            except BaseException:
+                os.close(new)
+                self.close()  # which of the two files has the name is not known here
+                raise
+            self._fd, old = new, self._fd
+            os.close(old)
+            self.progress, self._number = kept, number
+
+    def _states(self, kept: dict[str, Progress]) -> Iterator[dict[str, Any]]:
+        """The records that give `kept`."""
+        yield self._opened()
+        if self.reconciled:
+            yield {"type": "reconciled"}
+        for name, progress in kept.items():
+            for part in (progress.intent, progress.put, progress.verified):
+                if part is not None:
+                    yield _record(name, part)
+            if progress.noted:
+                yield {"type": "noted", "name": name}
+
+    def _opened(self) -> dict[str, Any]:
+        return {"type": "opened", "format": FORMAT, "fingerprint": self.fingerprint, "url": self.url}
+
     @property
     def is_open(self) -> bool:
         """False after `close` and after a failed write."""
@@ -237,9 +273,7 @@ class Journal:
             raise EnvironmentFailure(
                 f"{self.path} is closed: a write to it failed before. Open it anew; nothing was lost"
             )
-        body: bytes = msgpack.packb(record)
-        front = _FRAME.pack(_MAGIC, len(body), self._number, crc32c(body), 0)[:-4]
-        data = memoryview(front + crc32c(front).to_bytes(4, "little") + body)
+        data = memoryview(frame(self._number, record))
         try:
             with translated(f"writing {self.path}; the object stays in the queue, nothing was lost"):
                 while data:
@@ -259,42 +293,6 @@ class Journal:
             self._fd = -1
 
 
-def _record_at(data: bytes, at: int) -> tuple[int, int] | None:
-    """(number, body bytes) when a sound frame stands there, whatever its body."""
-    if at + _FRAME.size > len(data) or data[at : at + 4] != _MAGIC:
-        return None
-    _, length, number, _, check = _FRAME.unpack_from(data, at)
-    if crc32c(data[at : at + _FRAME.size - 4]) != check or length > _BODY_BYTES_MAX:
-        return None
-    return number, length
-
-
-def _records(data: bytes) -> Iterator[tuple[dict[str, Any], int]]:
-    """The records from the start on with the offset after each, up to the first that is not whole."""
-    at = number = 0
-    while (frame := _record_at(data, at)) is not None and frame[0] == number:
-        begin, end = at + _FRAME.size, at + _FRAME.size + frame[1]
-        body = data[begin:end]
-        if len(body) < frame[1] or crc32c(body) != _FRAME.unpack_from(data, at)[3]:
-            return
-        try:
-            record = msgpack.unpackb(body)
-        except (ValueError, msgpack.exceptions.UnpackException):
-            return
-        if not isinstance(record, dict):
-            return
-        yield record, end
-        at, number = end, number + 1
-
-
-def _sound_from(data: bytes, begin: int) -> bool:
-    """Whether a whole record stands anywhere from `begin` on."""
-    at = data.find(_MAGIC, begin)
-    while at >= 0:
-        frame = _record_at(data, at)
-        if frame is not None:
-            body = data[at + _FRAME.size : at + _FRAME.size + frame[1]]
-            if len(body) == frame[1] and crc32c(body) == _FRAME.unpack_from(data, at)[3]:
-                return True
-        at = data.find(_MAGIC, at + 1)
-    return False
+def _record(name: str, part: Intent | Put | Verified) -> dict[str, Any]:
+    fields = {field: getattr(part, field) for field in type(part).__slots__}
+    return {"type": type(part).__name__.lower(), "name": name, **fields}

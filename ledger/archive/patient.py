@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from ledger.archive.pace import Pace
-from ledger.archive.target import Target, Version
+from ledger.archive.readable import Readable
+from ledger.archive.target import Version
 from ledger.errors import ArchiveError
 
 __all__ = ["Patient"]
@@ -21,7 +22,7 @@ class Patient:
     """Asks `inner`. Any thread."""
 
     def __init__(
-        self, inner: Target, *, sleep: Callable[[float], None], random: Callable[[], float], tries_max: int = 8
+        self, inner: Readable, *, sleep: Callable[[float], None], random: Callable[[], float], tries_max: int = 8
     ) -> None:
         """`random` gives floats in [0, 1)."""
         self.inner, self.url = inner, inner.url
@@ -49,7 +50,3 @@ class Patient:
     def versions(self, prefix: str) -> Iterator[Version]:
         """As the target's; a listing that breaks off is begun again, so all of it is held in memory."""
         return iter(self._ask(lambda: list(self.inner.versions(prefix))))
-
-    def delete_marker(self, key: str, version: str) -> None:
-        """As the target's."""
-        self._ask(lambda: self.inner.delete_marker(key, version))

@@ -5,6 +5,7 @@ is found when it is sent again: the shipper then looks before it puts."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 
 from ledger.archive import keys
@@ -50,6 +51,8 @@ def reconcile(
                 names.append(name)
                 count += 1
         count += _record_manifest(journal, target, entry, names, ledger_id, now)
+    if found:
+        _record_checkpoint(journal, target, ledger_id, found[0].manifest.checkpoint, now)
     return count
 
 
@@ -90,6 +93,24 @@ def _record(journal: Journal, target: Target, name: str, row: Row, now: Callable
     journal.record_put(name, Put(row.key, row.version))
     journal.record_verified(name, Verified(row.key, row.version, mode, until, sha256, int(now())))
     return True
+
+
+def _record_checkpoint(journal: Journal, target: Target, ledger_id: bytes, note: str, now: Callable[[], float]) -> None:
+    """The checkpoint that the newest manifest carries: those it covers need not be sent again."""
+    if not note:
+        return
+    data = note.encode()
+    digest, size = hashlib.sha256(data).digest(), parse_checkpoint(parse_note(note)[0]).size
+    key = keys.checkpoint(ledger_id, size, digest)
+    for at in target.versions(str(key)):
+        found = None if at.marker else target.stat(at.key, at.version)
+        if found is not None and found.lock is not None and same_bytes(target, found, digest, len(data)):
+            lock, name = found.lock, str(key)
+            journal.intend(name, Intent(digest, len(data), lock.mode, lock.until))
+            journal.record_put(name, Put(at.key, at.version))
+            receipt = Verified(at.key, at.version, lock.mode, lock.until, digest, int(now()))
+            journal.record_verified(name, receipt)
+            return
 
 
 def _record_manifest(

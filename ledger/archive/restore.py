@@ -28,8 +28,8 @@ from ledger.archive import keys
 from ledger.archive.archive_manifest import ArchiveManifest, Open, Row
 from ledger.archive.chain import all_rows, list_manifests
 from ledger.archive.checkpoints import Pinned, pinned
+from ledger.archive.readable import Readable
 from ledger.archive.sealed_tree import SealedTree
-from ledger.archive.target import Target
 from ledger.encoding import identity as identities
 from ledger.encoding.identity import Identity
 from ledger.encoding.manifest import SHIPPED, Manifest, ManifestRow
@@ -71,7 +71,7 @@ class RestoreReport:
 
 
 def restore(
-    target: Target,
+    target: Readable,
     to: Path,
     ledger_id: bytes,
     open_statement: Open,
@@ -99,7 +99,7 @@ def restore(
     return _Restore(target, to, ledger_id, open_statement, newest.manifest, fingerprint, vkeys).run(progress)
 
 
-def read_object(target: Target, row: Row) -> Iterator[bytes]:
+def read_object(target: Readable, row: Row) -> Iterator[bytes]:
     """The bytes of a listed object in chunks, from the version that is named, else from the oldest version under
     its key with its SHA-256. What was given before `CorruptionError` must be thrown away: the hash is only known
     at the end. `ObjectMissingError` when no version has the length."""
@@ -112,7 +112,7 @@ def read_object(target: Target, row: Row) -> Iterator[bytes]:
         raise CorruptionError(f"{row.key} on {target.url}, version {row.version}: its bytes are not those listed")
 
 
-def candidates(target: Target, row: Row) -> Iterator[str]:
+def candidates(target: Readable, row: Row) -> Iterator[str]:
     """The versions to try, the named one first, then all under the key that have the length, oldest first."""
     yield row.version
     for at in target.versions(row.key):
@@ -125,7 +125,7 @@ class _Restore:
 
     def __init__(
         self,
-        target: Target,
+        target: Readable,
         to: Path,
         ledger_id: bytes,
         open_statement: Open,

@@ -40,6 +40,7 @@ from ledger.errors import (
 __all__ = ["Shipper"]
 
 _SKEW_S = 300
+_OLD_CHECKPOINTS_MAX = 1000
 _SLACK_S = 30 * DAY_S  # what stands for the whole ledger is extended about once in this time
 
 
@@ -238,8 +239,9 @@ class Shipper:
         self._ship(self._source.segment(segno))
 
     def _ship_checkpoints(self) -> None:
+        newest = self._catalog.checkpoint_size  # smaller ones are part of what it signs
         for found in self._source.checkpoint_names():
-            if self._done(str(self._source.checkpoint_key(found))) is None:
+            if found.size >= newest and self._done(str(self._source.checkpoint_key(found))) is None:
                 try:
                     item = self._source.checkpoint(found)
                 except CorruptionError as error:
@@ -268,6 +270,18 @@ class Shipper:
         write_pending(self._source.paths, self._name, data)
         self._ship(self._manifest_item(data), new)
         self._note_manifest()
+        self._drop_old_checkpoints()
+
+    def _drop_old_checkpoints(self) -> None:
+        """One comes a minute, and the journal needs the newest: forget the others when they are many."""
+        newest = self._catalog.checkpoint_size
+
+        def keep(name: str) -> bool:
+            key = keys.parse(name)
+            return key is None or key.kind != "ckpt" or key.number >= newest
+
+        if sum(not keep(name) for name in self._journal.progress) >= _OLD_CHECKPOINTS_MAX:
+            self._journal.rewrite(keep)
 
     def _manifest_item(self, data: bytes) -> Item:
         key = keys.manifest(self._source.ledger_id, self._catalog.number)

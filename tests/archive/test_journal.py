@@ -132,3 +132,40 @@ def test_a_failed_write_closes_the_log(tmp_path: Path, monkeypatch: pytest.Monke
     assert log.dropped_bytes == 40
     assert log.progress == {"0": Progress(intent(0))}
     log.close()
+
+
+@pytest.mark.parametrize("step", ["fsync", "rename", "sync_folder", None])
+def test_a_rewritten_log_says_the_same_of_what_is_kept(
+    written: tuple[Path, list[int], list[dict[str, Progress]]], monkeypatch: pytest.MonkeyPatch, step: str | None
+) -> None:
+    """Also after a failure at each step, which leaves the old log or the new one; it stays locked, and goes on."""
+    path, _, states = written
+    before = path.read_bytes()
+    log = opened(path)
+    kept = {"1": states[-1]["1"]}
+    if step is None:
+        log.rewrite(lambda name: name == "1")
+        assert len(path.read_bytes()) < len(before)
+        with pytest.raises(LockedError):
+            opened(path)
+        log.intend("more", intent(5))
+        kept["more"] = Progress(intent(5))
+        assert log.progress == kept
+    else:
+
+        def fails(*arguments: object) -> None:
+            raise OSError(errno.EIO, "Input/output error")
+
+        place = "ledger.archive.journal." + ("sync_folder" if step == "sync_folder" else f"os.{step}")
+        with monkeypatch.context() as patch:
+            patch.setattr(place, fails)
+            with pytest.raises(EnvironmentFailure):
+                log.rewrite(lambda name: name == "1")
+        if step != "sync_folder":
+            assert path.read_bytes() == before
+            kept = states[-1]
+    log.close()
+    log = opened(path)
+    assert log.progress == kept
+    assert log.reconciled
+    log.close()

@@ -381,3 +381,51 @@ def test_a_target_that_overwrites_is_looked_at_first(log: Ledger, statements: St
     receipt = journal.progress[segment_key(log, 1)].verified
     assert receipt is not None
     assert receipt.version == target.store[segment_key(log, 1)][0][0].version
+
+
+def test_old_checkpoints_are_forgotten_and_not_sent_again(
+    log: Ledger, statements: Statements, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The journal keeps the newest; those that it covers stay in the archive, and are not put there again."""
+    monkeypatch.setattr("ledger.archive.shipper._OLD_CHECKPOINTS_MAX", 2)
+    target, clock = FakeTarget(), Clock(0.0)
+    clock = Clock(float(target.now), target)
+    for round_ in range(4):
+        log.append({"event_type": "more"})
+        log.checkpoint()
+        log.append({"event_type": "more"})
+        log.seal()
+        assert run(log, target, statements, clock).ok
+        journal = Journal(log.paths.ship_log("one"), log.fingerprint, target.url)
+        journal.close()
+        assert sum("/ckpt/" in name for name in journal.progress) <= 2, round_
+    there = [len(versions) for key, versions in target.store.items() if "/ckpt/" in key]
+    assert there == [1] * len(log.paths.list_checkpoints().found)
+
+
+def test_a_lost_journal_costs_questions_and_no_puts(log: Ledger, statements: Statements) -> None:
+    """What the manifests list, and the checkpoint in the newest, is found and not sent again."""
+    target = FakeTarget()
+    for _ in range(3):
+        log.checkpoint()
+        log.append({"event_type": "more"})
+        log.seal()
+        assert run(log, target, statements).ok
+    old = Journal(log.paths.ship_log("one"), log.fingerprint, target.url)
+    old.close()
+    log.paths.ship_log("one").unlink()
+    faulty = FaultyTarget(target)
+    puts: list[str] = []
+    faulty.put = lambda key, *rest, **options: (puts.append(key), target.put(key, *rest, **options))[1]
+    report = run(log, faulty, statements, Clock(float(target.now), target))
+    assert (report.ok, report.shipped, puts) == (True, 0, [])
+    new = Journal(log.paths.ship_log("one"), log.fingerprint, target.url)
+    new.close()
+    for name, progress in new.progress.items():
+        assert progress.verified is not None
+        assert old.progress[name].verified is not None
+        assert progress.verified.version == old.progress[name].verified.version
+        assert (progress.intent.facts, progress.intent.lists) == (
+            old.progress[name].intent.facts,
+            old.progress[name].intent.lists,
+        )
