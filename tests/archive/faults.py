@@ -87,3 +87,19 @@ def dying_journal(writes: int, lost_bytes: int) -> Iterator[None]:
 
     with patch.object(Journal, "_write_locked", write):
         yield
+
+
+@contextmanager
+def dying_after(kind: str, type_: str) -> Iterator[list[str]]:
+    """The process ends right after the first record of this type for an object of this kind; gives its name."""
+    true_write = Journal._write_locked
+    names: list[str] = []
+
+    def write(self: Journal, record: dict[str, Any], sync: bool) -> None:
+        true_write(self, record, sync)
+        if record["type"] == type_ and f"/{kind}/" in record.get("name", ""):
+            names.append(record["name"])
+            raise Killed
+
+    with patch.object(Journal, "_write_locked", write):
+        yield names

@@ -14,6 +14,7 @@ from ledger.archive import keys
 from ledger.archive.audit import AuditReport, audit, remove_markers
 from ledger.archive.restore import RestoreReport, restore
 from ledger.archive.target import Lock
+from ledger.errors import CorruptionError
 from ledger.verify import parse_vkey
 from tests.archive.fakes import YEAR_S, Clock, FakeTarget, Statements, sealed_ledger, shipper_of
 
@@ -199,3 +200,42 @@ def test_changed_bytes_are_found_by_reading(world: World) -> None:
     world.target.store[key] = [(version, data[:-1] + bytes([data[-1] ^ 1]))]
     assert world.states() == set()
     assert {(f.state, f.key) for f in world.audit(sample=None).findings} == {("CHECKSUM", key)}
+
+
+@pytest.fixture
+def linked(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    """An archive whose manifests leave rows to earlier ones."""
+    monkeypatch.setattr("ledger.archive.archive_manifest.ROWS_REPEATED_MAX", 3)
+    world.more(6)
+    assert world.report.manifest == 8
+    return world
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
+def test_linked_manifests_stand_attacks_too(linked: World, attack: Callable[[World], set[str]]) -> None:
+    """The list is whole when it has to be put together from several manifests, also after the journal was lost."""
+    linked.target.now += 10
+    states = attack(linked)
+    if attack is copy_an_old_manifest_over_new:
+        states -= {"FOREIGN"}  # number 3 is one of ours by now
+    assert linked.restore().ok
+    assert linked.states() == states
+    linked.log.paths.ship_log("one").unlink()
+    linked.more()
+    assert linked.report.ok, linked.report
+    end = linked.log.segments[-1]["base"]
+    assert linked.restore().size == end
+
+
+def test_a_linked_manifest_must_be_the_one_that_was_meant(linked: World) -> None:
+    """Another true manifest in its place, by a store that lies about versions: refused, not followed."""
+    newest = linked.target.store[linked.manifest(8)][0][1]
+    assert b'"since":{' in newest
+    [n] = [int(part.split(b'"n":')[1].split(b",")[0]) for part in [newest.split(b'"since":{')[1]]]
+    versions = linked.target.store[linked.manifest(n)]
+    linked.target.store[linked.manifest(n)] = [(versions[0][0], linked.target.store[linked.manifest(0)][0][1])]
+    with pytest.raises(CorruptionError, match="list of objects is incomplete"):
+        linked.restore()
+    del linked.target.store[linked.manifest(n)]
+    with pytest.raises(CorruptionError, match="list of objects is incomplete"):
+        linked.restore()

@@ -15,13 +15,13 @@ import pytest
 
 from ledger import Ledger
 from ledger.archive import keys
-from ledger.archive.journal import Journal, Put
+from ledger.archive.journal import Journal
 from ledger.archive.policy import Policy, ShipReport
 from ledger.archive.target import Lock, Version
 from ledger.errors import AccessRefusedError, LockedError, UsageError
 from ledger.storage.doctor import examine
 from tests.archive.fakes import DAY_S, YEAR_S, Clock, FakeTarget, OwnerOf, Statements, sealed_ledger, shipper_of
-from tests.archive.faults import FaultyTarget, Killed, dying_journal
+from tests.archive.faults import FaultyTarget, Killed, dying_after
 
 
 @pytest.fixture
@@ -138,35 +138,63 @@ def test_a_version_that_vanished_is_put_again(log: Ledger, statements: Statement
     """Killed after PUT; a broken store then lost the version: it is put once more, with the same retention."""
     target = FakeTarget()
     shipper = shipper_of(log, target, statements, Clock(float(target.now), target))
-    with dying_journal(8, 0), contextlib.suppress(Killed):
+    with dying_after("seg", "put") as names, contextlib.suppress(Killed):
         shipper.run_once()
     shipper.close()
+    [name] = names
     journal = Journal(log.paths.ship_log("one"), log.fingerprint, target.url)
     journal.close()
-    name, progress = list(journal.progress.items())[-1]
-    assert (name, progress.verified) == (segment_key(log, 0), None)
-    assert isinstance(progress.put, Put)
+    until = journal.progress[name].intent.until
     del target.store[name]
     assert run(log, target, statements, Clock(target.now + 5000.0, target)).ok
     [(version, _)] = target.store[name]
-    assert version.lock == Lock("COMPLIANCE", progress.intent.until)
+    assert version.lock == Lock("COMPLIANCE", until)
 
 
-def test_a_manifest_is_signed_once(log: Ledger, statements: Statements) -> None:
-    """Killed at each record of the manifest, with and without the signed bytes at hand: one manifest 0 in the end."""
-    for writes in range(17, 22):
-        for lose in (False, True):
-            target = FakeTarget()
-            log.paths.ship_log("one").unlink(missing_ok=True)
-            shipper = shipper_of(log, target, statements, Clock(float(target.now), target))
-            with dying_journal(writes, 0), contextlib.suppress(Killed):
-                shipper.run_once()
-            shipper.close()
-            if lose:
-                log.paths.ship_pending("one").unlink(missing_ok=True)
-            report = run(log, target, statements, Clock(target.now + 60.0, target))
-            assert report.ok, (writes, lose, report)
-            assert len(target.store[str(keys.manifest(log.identity.ledger_id, 0))]) == 1
+def test_a_version_with_other_bytes_does_not_count(log: Ledger, statements: Statements) -> None:
+    """A store that spoils what it takes, once: alarm, and the object is put again under a name that is free."""
+
+    class Spoils(FakeTarget):
+        def add(self, key: str, data: bytes, lock: Lock | None = None, *, marker: bool = False) -> str:
+            spoil = key == segment_key(log, 1) and key not in self.store
+            return super().add(key, data[:-1] + b"?" if spoil else data, lock, marker=marker)
+
+    target = Spoils()
+    report = run(log, target, statements)
+    assert report.ok
+    assert [alarm.kind for alarm in report.alarms] == ["damaged", "squatted"]
+    journal = Journal(log.paths.ship_log("one"), log.fingerprint, target.url)
+    journal.close()
+    receipt = journal.progress[segment_key(log, 1)].verified
+    assert receipt is not None
+    assert target.read(receipt.key, receipt.version) == log.paths.sealed(1).read_bytes()
+
+
+@pytest.mark.parametrize("type_", ["intent", "put", "verified", "noted"])
+@pytest.mark.parametrize("pending", ["kept", "lost", "of another"])
+def test_a_manifest_is_signed_once(log: Ledger, statements: Statements, type_: str, pending: str) -> None:
+    """Killed after each record of the manifest, with and without the signed bytes at hand: one manifest in the end,
+    of which the ledger and MANIFEST know."""
+    target, owner = FakeTarget(), OwnerOf(log)
+    shipper = shipper_of(log, target, statements, Clock(float(target.now), target))
+    with dying_after("man", type_) as names, contextlib.suppress(Killed):
+        shipper.run_once()
+    shipper.close()
+    there = len(target.store.get(names[0], []))
+    if pending == "lost":
+        log.paths.ship_pending("one").unlink()
+    elif pending == "of another":
+        log.paths.ship_pending("one").write_bytes(b"not what was signed")
+    assert there == (type_ != "intent")
+    shipper = shipper_of(log, target, statements, Clock(target.now + 60.0, target), owner)
+    report = shipper.run_once()
+    shipper.close()
+    assert report.ok, report
+    assert report.manifest == 0
+    assert len(target.store[names[0]]) == 1
+    notes = [log[index].get("note") for index in range(1, log.size)]
+    assert notes.count("shipped") == 1
+    assert set(owner.marks) == (set() if type_ == "noted" else {0, 1, 2})
 
 
 def test_a_squatter_is_stepped_over(log: Ledger, statements: Statements) -> None:
