@@ -5,6 +5,7 @@ one equal, and hash right. The read metrics run on stores loaded with the same e
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import random
 import threading
@@ -22,6 +23,7 @@ from benches.workload import Event, events
 __all__ = ["Plan", "Results", "measure"]
 
 THREADS = 8
+TASKS = 64
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,40 @@ def threads(store: Store, listed: list[Event], results: Results) -> None:
     results.add("8 threads", store.name, len(listed) / took)
 
 
+def tasks(store: Store, listed: list[Event], results: Results) -> None:
+    """`TASKS` tasks of one event loop, one event a call."""
+    parts = [listed[number::TASKS] for number in range(TASKS)]
+
+    async def run() -> None:
+        append = store.turn_append()
+
+        async def work(part: list[Event]) -> None:
+            for event in part:
+                await append(event)
+
+        await asyncio.gather(*(work(part) for part in parts))
+
+    results.add("64 tasks", store.name, len(listed) / seconds(lambda: asyncio.run(run())))
+
+
+def beside_busy_thread(store: Store, listed: list[Event], results: Results) -> None:
+    """One event a commit while another thread runs Python without pause."""
+    stop = False
+
+    def spin() -> None:
+        while not stop:
+            sum(range(100))
+
+    worker = threading.Thread(target=spin)
+    worker.start()
+    try:
+        took = seconds(lambda: [store.append(event) for event in listed])
+    finally:
+        stop = True
+        worker.join()
+    results.add("single, busy thread", store.name, len(listed) / took)
+
+
 def batches(store: Store, listed: list[Event], size: int, results: Results, metric: str | None = None) -> None:
     """Dicts, `size` a commit."""
     cut = [listed[at : at + size] for at in range(0, len(listed), size)]
@@ -155,12 +191,19 @@ def measure_appends(folder: Path, listed: list[Event], plan: Plan, results: Resu
         singles(store, source.take(store, plan.singles), results)
     for store in turns([store for store in stores if not isinstance(store, Floor)], plan.rounds):
         threads(store, source.take(store, plan.singles * 2), results)
+    peers_too = [store for store in stores if not isinstance(store, Floor)]
+    for store in turns(peers_too, plan.rounds):
+        tasks(store, source.take(store, TASKS * plan.batches), results)
+    for store in turns(peers_too, 2):
+        beside_busy_thread(store, source.take(store, 100), results)
     for store in turns(stores, plan.rounds):
         batches(store, source.take(store, 100 * plan.batches), 100, results)
     for store in turns(stores, plan.rounds):
         batches(store, source.take(store, 250 * plan.batches), 1000, results)
     for store in turns(stores, plan.rounds):
         packed(store, source.take(store, 250 * plan.batches), results)
+    for store in turns(peers_too, 2):
+        batches(store, source.take(store, 1000 * plan.batches), 10_000, results, "load, batch 10000")
     for store in stores:
         if not isinstance(store, Floor):
             source.check(store)
@@ -185,6 +228,11 @@ def scans(store: Store, listed: list[Event], results: Results) -> None:
     took = seconds(lambda: tail.extend(enumerate(store.scan())))
     results.add("scan to dicts", store.name, len(listed) / took)
     assert tail[0] == (len(listed) - 1, listed[-1]), f"{store.name} scanned otherwise"
+    raws(store, listed, "raw payloads, sealed", results)
+
+
+def raws(store: Store, listed: list[Event], metric: str, results: Results) -> None:
+    """All payloads as bytes."""
     total = 0
 
     def sum_up() -> None:
@@ -192,7 +240,7 @@ def scans(store: Store, listed: list[Event], results: Results) -> None:
         for payload in store.raw():
             total += len(payload)
 
-    results.add("raw payloads", store.name, len(listed) / seconds(sum_up))
+    results.add(metric, store.name, len(listed) / seconds(sum_up))
     assert total == sum(len(pack(event)) for event in listed), f"{store.name} has other payloads"
 
 
@@ -222,7 +270,10 @@ def measure_reads(folder: Path, listed: list[Event], plan: Plan, results: Result
     kinds = [kind for kind in STORES if kind is not Floor]
     stores: list[Store] = [kind(folder / f"read-{kind.name}") for kind in kinds]
     for store in stores:
-        batches(store, listed, 10_000, results, "load, batch 10000")
+        took = seconds(lambda store=store: store.append_stream(listed))  # type: ignore[misc]
+        results.add("stream, durable at the end", store.name, len(listed) / took)
+    for store in stores:
+        raws(store, listed, "raw payloads, unsealed", results)
     for store in turns(stores, plan.rounds):
         gets(store, listed, "get, newest 2000 unsealed", 2000, plan, results)
     for store in stores:

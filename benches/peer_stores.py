@@ -16,15 +16,14 @@ import rocksdict
 from benches.stores import Floor, Ours, Peer, Store, unpack
 from benches.workload import Event
 
-__all__ = ["PEERS", "STORES", "Apsw", "Line", "Lmdb", "Rocks", "Sqlite"]
+__all__ = ["PEERS", "STORES", "Apsw", "Line", "LineAhead", "Lmdb", "Rocks", "Sqlite"]
 
 
 class Line(Peer):
-    """A text file. Small commits go into zeros written ahead, as a sync is then free of metadata; large ones
-    extend the file. The zeros are cut off at close."""
+    """A text file, appended to and synced."""
 
     name = "jsonl"
-    ahead = 1 << 20
+    ahead = 0
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -87,6 +86,14 @@ class Line(Peer):
     def close(self) -> None:
         self.settle()
         os.close(self.fd)
+
+
+class LineAhead(Line):
+    """The same with our own trick: small commits go into zeros written ahead, as a sync is then free of metadata;
+    large ones extend the file. The zeros are cut off at close."""
+
+    name = "jsonl+zeros"
+    ahead = 1 << 20
 
 
 _TABLE = "create table if not exists e (seq integer primary key, hash blob not null, payload blob not null)"
@@ -245,5 +252,5 @@ class Rocks(Peer):
         self.db.close()
 
 
-PEERS: list[type[Peer]] = [Line, Sqlite, Apsw, Lmdb, Rocks]
+PEERS: list[type[Peer]] = [Line, LineAhead, Sqlite, Apsw, Lmdb, Rocks]
 STORES: list[type[Store]] = [Ours, Floor, *PEERS]

@@ -6,7 +6,7 @@ and followers, which is faster for all of them than a lock.
 
 Floor     the payloads alone, pwrite and fdatasync into a file already written: no hash, no index, no recovery
 Ours      `Ledger`; its notes have indices too, so the index of event i is looked up in an array
-Line      a text file, a line an event: hash in hex, payload in base64
+Line      a text file, a line an event: hash in hex, payload in base64; LineAhead with zeros written ahead
 Sqlite    the standard library's sqlite3, WAL, synchronous=FULL
 Apsw      the same database by apsw
 Lmdb      hash ‖ payload under an integer key, appended
@@ -14,19 +14,20 @@ Rocks     the same in RocksDB, write-ahead log synced, zstd blocks"""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import threading
 from abc import ABC, abstractmethod
 from array import array
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import ormsgpack
 
 from benches.workload import Event
-from ledger import Ledger
+from ledger import AsyncLedger, Ledger
 from ledger.encoding.arrays import packed_array
 
 __all__ = ["ChainError", "Floor", "Ours", "Peer", "Store", "pack", "unpack"]
@@ -63,6 +64,16 @@ class Store(ABC):
         """One event from one of several threads, which share syncs."""
         self.append(event)
 
+    def turn_append(self) -> Callable[[Event], Awaitable[object]]:
+        """For tasks of one event loop: an append to await. Here: what the tasks of a turn append is one commit,
+        made in the loop, which stands still for it; that is the fastest for tasks that all wait."""
+        return _Turn(self).append
+
+    def append_stream(self, events: list[Event]) -> None:
+        """All of them, as fast as it goes, durable when it returns."""
+        for at in range(0, len(events), 10_000):
+            self.append_many(events[at : at + 10_000])
+
     @abstractmethod
     def get(self, position: int) -> Event:
         """Event number `position`, from 0."""
@@ -93,6 +104,26 @@ class Store(ABC):
         return sum(f.stat().st_size for f in files)
 
 
+class _Turn:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._gathered: list[tuple[Event, asyncio.Future[None]]] = []
+
+    def append(self, event: Event) -> asyncio.Future[None]:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        if not self._gathered:
+            loop.call_soon(self._commit)
+        self._gathered.append((event, future))
+        return future
+
+    def _commit(self) -> None:
+        gathered, self._gathered = self._gathered, []
+        self._store.append_many([event for event, _ in gathered])
+        for _, future in gathered:
+            future.set_result(None)
+
+
 class Ours(Store):
     """The ledger itself."""
 
@@ -112,6 +143,13 @@ class Ours(Store):
     def append_packed(self, payloads: list[bytes]) -> None:
         self.ledger.append_packed(packed_array(payloads))
 
+    def turn_append(self) -> Callable[[Event], Awaitable[object]]:
+        return AsyncLedger(self.ledger).append
+
+    def append_stream(self, events: list[Event]) -> None:
+        pending = [self.ledger.submit_many(events[at : at + 1000]) for at in range(0, len(events), 1000)]
+        assert sum(len(batch.result()) for batch in pending) == len(events)
+
     def get(self, position: int) -> Event:
         if position >= len(self._indices):
             self._indices = array("Q", [item.index for item in self.ledger.entries() if item.kind == 0])
@@ -121,7 +159,7 @@ class Ours(Store):
         return iter(self.ledger)
 
     def raw(self) -> Iterator[bytes]:
-        return (item.payload for item in self.ledger.entries() if item.kind == 0)
+        return self.ledger.payloads()
 
     def verify(self, threads: int = 1) -> int:
         report = self.ledger.verify(threads=threads, require="L1")

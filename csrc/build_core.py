@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The cffi builder of ledger._core: the declarations between two markers of ledger_core.h, and csrc/*.c.
+"""The cffi builder of ledger._core: the declarations between two markers of each public header, and csrc/*.c.
 
 LEDGER_FAULTS=1 in the environment makes a test build, whose system calls can be made to fail."""
 
@@ -14,8 +14,8 @@ folder = Path(__file__).resolve().parent
 root = folder.parent
 faults = os.environ.get("LEDGER_FAULTS") == "1"
 
-header = (folder / "ledger_core.h").read_text()
-declarations = header.split("/* cffi: begin */")[1].split("/* cffi: end */")[0]
+headers = [(folder / name).read_text() for name in ("ledger_core.h", "ledger_index.h")]
+declarations = "".join(text.split("/* cffi: begin */")[1].split("/* cffi: end */")[0] for text in headers)
 if not faults:
     declarations = re.sub(r"/\* faults: begin \*/.*?/\* faults: end \*/", "", declarations, flags=re.S)
 
@@ -26,7 +26,7 @@ builder = FFI()
 builder.cdef(declarations)
 builder.set_source(
     "ledger._core",
-    '#include "ledger_core.h"',
+    '#include "ledger_core.h"\n#include "ledger_index.h"',
     sources=[os.path.relpath(p, os.getcwd()) for p in sources],
     include_dirs=[str(folder)],
     depends=[str(p) for p in sorted(folder.glob("*.h"))] + [str(Path(__file__).resolve())],

@@ -18,7 +18,7 @@
 #include "bytes.h"
 #include "core.h"
 
-enum { POISONED = 1, DIRTY = 2, HINT_PREPARE = 1, HINT_ROLLED = 2, HINT_CLOCK = 4 };
+enum { POISONED = 1, DIRTY = 2, HINT_PREPARE = 1, HINT_ROLLED = 2, HINT_CLOCK = 4, BULK_BATCH_BYTES = 64 << 10 };
 
 static const uint64_t LOCK_SLICE_NS = 100000000; /* then signal handlers run */
 static const int64_t CLOCK_STEP_NS = 1000000000;
@@ -54,7 +54,7 @@ int ledger_join_locked(ledger_core *core) {
         return core->joined ? ledger_core_fault(core, LEDGER_POISONED, 0, "a sync failed in another writer")
                             : LEDGER_RECOVER;
     }
-    if ((core->shared && atomic_load(&core->shared->dirty)) || !ledger_head_load(core->head_file, &found)) {
+    if ((core->shared && atomic_load(&core->shared->dirty)) || !ledger_head_now(core, &found)) {
         return LEDGER_RECOVER;
     }
     if (core->joined && found.generation == core->head.generation) {
@@ -209,8 +209,11 @@ static int write_batch(ledger_core *core, ledger_request *group, uint32_t *hints
     core->head = next;
     set_dirty(core, false);
     core->segment_seen_ns = core->segment_seen_ns ? core->segment_seen_ns : ledger_os_boot_ns();
+    core->segment_batches++;
+    core->segment_bytes += bytes;
     if (!core->next_prepared && core->head.written_end > core->header.file_bytes / 2) {
         core->next_prepared = true;
+        atomic_store(&core->bulk, core->segment_bytes / core->segment_batches >= BULK_BATCH_BYTES);
         *hints |= HINT_PREPARE;
     }
     return LEDGER_OK;
@@ -218,7 +221,7 @@ static int write_batch(ledger_core *core, ledger_request *group, uint32_t *hints
 
 /* True when HEAD, without poison and of our incarnation, already covers (segno, end). */
 static bool is_covered(ledger_core *core, const ledger_head *ours, ledger_head *found) {
-    if (!ledger_head_load(core->head_file, found) || found->incarnation != ours->incarnation || found->flags) {
+    if (!ledger_head_now(core, found) || found->incarnation != ours->incarnation || found->flags) {
         return false;
     }
     return found->segno > ours->segno || (found->segno == ours->segno && found->synced_end >= ours->written_end);
@@ -231,7 +234,7 @@ static int publish_sync(ledger_core *core, const ledger_head *ours, const ledger
         return ledger_core_fault(core, LEDGER_UNKNOWN, 0, "waiting for the append lock to publish a sync");
     }
     ledger_head now;
-    bool sound = ledger_head_load(core->head_file, &now) && now.incarnation == ours->incarnation &&
+    bool sound = ledger_head_now(core, &now) && now.incarnation == ours->incarnation &&
                  !(now.flags & POISONED) && !(core->shared && atomic_load(&core->shared->poison));
     if (sound && now.segno == ours->segno && now.synced_end < covered->written_end) {
         now.synced_end = covered->written_end;
@@ -257,7 +260,7 @@ static int sync_batch(ledger_core *core) {
             ledger_words_wait(core, seen, UINT64_MAX); /* 5 ms at most: a syncer may have died */
         }
     }
-    if (!ledger_head_load(core->head_file, &found) || found.segno != ours.segno) {
+    if (!ledger_head_now(core, &found) || found.segno != ours.segno) {
         found = ours; /* rolled meanwhile: the roll synced this file; syncing again is harmless */
     }
     core->stats.syncs++;

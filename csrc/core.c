@@ -62,11 +62,9 @@ static int open_part(int folder, const char *name, int flags, ledger_fault *faul
 }
 
 static void init_sync(ledger_core *core) {
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&core->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    pthread_condattr_init(&core->monotonic);
+    pthread_condattr_setclock(&core->monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&core->changed, &core->monotonic);
     pthread_mutex_init(&core->mutex, NULL);
 }
 
@@ -130,7 +128,7 @@ static int become_leader(ledger_core *core) {
 static void resign(ledger_core *core) {
     pthread_mutex_lock(&core->mutex);
     core->leading = false;
-    pthread_cond_broadcast(&core->changed);
+    ledger_wake_next(core);
     pthread_mutex_unlock(&core->mutex);
 }
 
@@ -198,7 +196,7 @@ int ledger_core_publish(ledger_core *core, const ledger_head *head) {
     status = status == LEDGER_OK ? ledger_join_locked(core) : status;
     pthread_mutex_lock(&core->mutex);
     core->needs_recovery = core->needs_recovery && status != LEDGER_OK;
-    pthread_cond_broadcast(&core->changed);
+    ledger_wake_next(core);
     pthread_mutex_unlock(&core->mutex);
     return status;
 }
@@ -231,7 +229,7 @@ void ledger_core_read_stats(ledger_core *core, ledger_core_stats *stats) {
 int ledger_core_close(ledger_core *core) {
     pthread_mutex_lock(&core->mutex);
     core->closed = true;
-    pthread_cond_broadcast(&core->changed);
+    ledger_wake_next(core);
     pthread_mutex_unlock(&core->mutex);
     ledger_stream_stop(core); /* commits what was submitted */
     pthread_mutex_lock(&core->mutex);
@@ -248,6 +246,7 @@ int ledger_core_close(ledger_core *core) {
         next = list->next;
         ledger_request_free(list);
     }
+    ledger_request_free(core->spare);
     /* So that a power loss after a clean close finds the newest acknowledgement mark. */
     if (core->joined && !core->poisoned && !ledger_os_fdatasync(core->head_file)) {
         status = LEDGER_UNKNOWN;
@@ -257,6 +256,7 @@ int ledger_core_close(ledger_core *core) {
     }
     close_files(core);
     pthread_cond_destroy(&core->changed);
+    pthread_condattr_destroy(&core->monotonic);
     pthread_mutex_destroy(&core->mutex);
     free(core);
     return status;

@@ -8,6 +8,7 @@
 #define LEDGER_CORE_INTERNAL_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <sys/types.h>
@@ -40,6 +41,7 @@ typedef struct {
     _Atomic uint32_t poison; /* a sync failed; only recovery clears it */
     _Atomic uint32_t busy;   /* some process syncs right now: waiting beats syncing too */
     _Atomic uint32_t wakes;  /* counts finished syncs and released locks; the futex word */
+    _Atomic uint64_t generation; /* of HEAD, or one more: stored before HEAD is written */
 } shared_words;
 
 typedef enum { REQUEST_QUEUED, REQUEST_TAKEN, REQUEST_DONE } request_state;
@@ -51,9 +53,10 @@ typedef struct ledger_request {
     int status;
     bool submitted; /* by submit: completes through the done list; open for more while queued */
     bool abandoned; /* nobody waits any more: freed when done */
+    pthread_cond_t *caller; /* on the stack of the thread that waits for it right now, or NULL */
     uint32_t count, count_max;
+    uint64_t memory_bytes; /* of the whole allocation, this struct included */
     uint64_t record_bytes, record_capacity;
-    uint64_t first_ticket;
     uint64_t base, time, deadline_ns;
     ledger_row *rows;  /* offsets count from records */
     uint8_t *records;
@@ -62,7 +65,8 @@ typedef struct ledger_request {
 
 struct ledger_core {
     pthread_mutex_t mutex;
-    pthread_cond_t changed;
+    pthread_condattr_t monotonic;
+    pthread_cond_t changed; /* for all who wait for no request of their own: close, the stream's thread, its readers */
     int folder, active_folder, lock_file, head_file, active_file;
     shared_words *shared; /* NULL: no mapping; HEAD carries dirty and poison */
     pid_t pid;
@@ -72,7 +76,8 @@ struct ledger_core {
     bool closed, poisoned, leading, thread_runs, needs_recovery;
     uint32_t callers;
     ledger_request *queue, *queue_tail, *done, *done_tail;
-    uint64_t queued_bytes, next_ticket;
+    ledger_request *spare; /* one finished batch's memory, or NULL */
+    uint64_t queued_bytes;
     uint32_t stream_hints;
     pthread_t thread;
     int event; /* eventfd of finished submissions */
@@ -84,6 +89,8 @@ struct ledger_core {
     ledger_head head;
     uint64_t segment_seen_ns; /* boot time when this core first saw events in the segment */
     bool next_prepared;
+    uint64_t segment_batches, segment_bytes; /* that this core wrote into it */
+    _Atomic bool bulk;                       /* these are large: the next file is reserved, not zeroed (roll.c) */
     struct iovec pieces[GROUP_PIECES_MAX + 2];
     uint8_t frame[BATCH_HEADER_BYTES];
     uint8_t tail[32 + ALIGNMENT];
@@ -100,6 +107,7 @@ void ledger_words_wait(ledger_core *core, uint32_t seen, uint64_t wait_ns);
 
 /* head.c: the better valid slot; false when there is none. Store writes the next generation into the other slot. */
 bool ledger_head_load(int file, ledger_head *head);
+bool ledger_head_now(const ledger_core *core, ledger_head *head); /* leader only: the same, unread if ours is the newest */
 bool ledger_head_put(ledger_core *core, ledger_head *head);
 
 /* roll.c */
@@ -110,10 +118,15 @@ int ledger_roll(ledger_core *core, uint64_t batch_bytes);
 /* queue.c: those with a core want the mutex held. */
 ledger_request *ledger_request_new(uint64_t record_capacity, uint32_t count_max);
 void ledger_request_free(ledger_request *request);
+void ledger_request_drop(ledger_core *core, ledger_request *request); /* frees it, or keeps its memory for the next */
+/* Without the mutex: a request of checked events, or why not, with the facts in outcome. */
+int ledger_request_of(ledger_core *core, const uint8_t *data, uint64_t size, uint64_t count, int kind, int packed,
+                      ledger_outcome *outcome, ledger_request **made);
 void ledger_request_add(ledger_request *request, const uint8_t *payload, uint64_t size, int kind);
 void ledger_enqueue(ledger_core *core, ledger_request *request);
 int ledger_lead(ledger_core *core, uint32_t *hints);
 bool ledger_wait_changed(ledger_core *core, uint64_t wait_ns); /* false: nothing changed in that time */
+void ledger_wake_next(ledger_core *core);                       /* whoever may lead now */
 void ledger_give_rows(const ledger_request *request, uint8_t *rows);
 
 /* stream.c */

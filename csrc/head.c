@@ -4,6 +4,7 @@
  * Valid     a slot is valid when magic, peak count and CRC32C hold; the higher generation counts
  * Why two   a torn write spoils one slot; the other still is a sound lower bound, being older               [HEAD-1]
  * See       tests/unit/test_head.py */
+#include <stdatomic.h>
 #include <string.h>
 
 #include "bytes.h"
@@ -92,9 +93,21 @@ bool ledger_head_load(int file, ledger_head *head) {
     return ledger_os_read(file, slots, sizeof slots, 0) && ledger_head_parse(slots, head) == LEDGER_OK;
 }
 
+/* The word is stored before HEAD is written: equal to ours, no HEAD newer than ours can be there [HEAD-3]. */
+bool ledger_head_now(const ledger_core *core, ledger_head *head) {
+    if (core->joined && core->shared && atomic_load(&core->shared->generation) == core->head.generation) {
+        *head = core->head;
+        return true;
+    }
+    return ledger_head_load(core->head_file, head);
+}
+
 bool ledger_head_put(ledger_core *core, ledger_head *head) {
     uint8_t slot[SLOT_USED_MAX];
     head->generation++;
+    if (core->shared) {
+        atomic_store(&core->shared->generation, head->generation);
+    }
     memcpy(head->boot_id, core->boot_id, 16);
     size_t size = encode(head, slot);
     return ledger_os_write(core->head_file, slot, size, head->generation % 2 * SLOT_BYTES);

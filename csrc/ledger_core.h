@@ -281,7 +281,6 @@ typedef struct {
     uint64_t count;
     uint32_t hints;  /* bit 0: the segment is half full and no next one is prepared; bit 1: rolled; bit 2: the clock stepped */
     uint32_t zero;
-    uint64_t first_ticket; /* of submitted events */
     int32_t status;
     int32_t zero2;
 } ledger_outcome;
@@ -328,9 +327,9 @@ void ledger_append_abandon(ledger_core *core, ledger_request *request);
 
 /* Queues one event for the commit thread and returns; no system call, never waits for a thread that needs the
  * interpreter. LEDGER_QUEUE_FULL at 64 MiB queued. */
-int ledger_submit(ledger_core *core, const uint8_t *data, uint64_t size, uint64_t *ticket);
-/* Waits for room in the queue, at most wait_ns. */
-int ledger_submit_room(ledger_core *core, uint64_t wait_ns);
+int ledger_submit(ledger_core *core, const uint8_t *data, uint64_t size);
+/* The same for a msgpack array of events, as one batch, all or none; a refusal's facts are in outcome as in append. */
+int ledger_submit_batch(ledger_core *core, const uint8_t *data, uint64_t size, uint64_t count, ledger_outcome *outcome);
 /* The oldest finished group of submitted events, waiting at most wait_ns for it; LEDGER_WAITING if none. */
 int ledger_completed(ledger_core *core, uint64_t wait_ns, ledger_request **request, ledger_outcome *outcome);
 /* count x 120 bytes of a finished request; frees it. */
@@ -342,8 +341,20 @@ int ledger_core_prepare(ledger_core *core);
 /* Closes the active segment now, if it holds anything. */
 int ledger_core_roll(ledger_core *core);
 
-/* Creates and zeroes a file of `bytes` in an open folder, durable when it returns, under `name`. */
-int ledger_active_create(int folder, const char *name, uint64_t bytes);
+/* Creates a file of `bytes` zeros in an open folder, durable when it returns, under `name`: written, or with `reserve`
+ * only reserved where the file system can. */
+int ledger_active_create(int folder, const char *name, uint64_t bytes, int reserve);
+
+/* ---- filters (predicate.c, event_time.c): docs/query.md ------------------------------------------------------- */
+/* LEDGER_OK when the bytes are a filter program (docs/format.md "Filter programs"). */
+int ledger_predicate_check(const uint8_t *program, uint64_t size);
+/* Which of `row_count` checked payloads at data + row.offset a program is true of: their row numbers to `matches`
+ * (room for `limit`), at most `limit`, from the first or with newest_first from the last. Entry `first_index` is row 0.
+ * candidates: ascending row numbers to look at, or NULL for all. LEDGER_USAGE: no program, or a row outside the data. */
+int ledger_predicate_rows(const uint8_t *program, uint64_t program_size, const uint8_t *data, uint64_t size,
+                          const ledger_row *rows, uint32_t row_count, uint64_t first_index, const uint32_t *candidates,
+                          uint32_t candidate_count, uint32_t limit, int newest_first, uint32_t *matches,
+                          uint32_t *match_count);
 
 /* faults: begin */
 int ledger_fault_arm(const char *name, uint64_t nth, int error, int forever, int bytes);

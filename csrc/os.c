@@ -18,7 +18,7 @@ static int open_in(int folder, const char *name, int flags, mode_t mode) {
 }
 
 ledger_os_table ledger_os = {open_in, close,    pread,     pwritev,   fdatasync,
-                             fsync,   linkat,   unlinkat,  getrandom, malloc};
+                             fsync,   fallocate, linkat,   unlinkat,  getrandom, malloc};
 
 bool ledger_os_read(int file, void *data, size_t size, uint64_t offset) {
     uint8_t *to = data;

@@ -20,6 +20,7 @@ typedef struct {
     ssize_t (*pwritev)(int file, const struct iovec *pieces, int count, off_t offset);
     int (*fdatasync)(int file);
     int (*fsync)(int file);
+    int (*fallocate)(int file, int mode, off_t offset, off_t size);
     int (*linkat)(int from_folder, const char *from, int to_folder, const char *to, int flags);
     int (*unlinkat)(int folder, const char *name, int flags);
     ssize_t (*getrandom)(void *data, size_t size, unsigned flags);

@@ -11,10 +11,10 @@
 #include "ledger_core.h"
 #include "os.h"
 
-typedef enum { OPENAT, PREAD, PWRITEV, FDATASYNC, FSYNC, LINKAT, UNLINKAT, RANDOM, ALLOCATE, CALLS } call;
+typedef enum { OPENAT, PREAD, PWRITEV, FDATASYNC, FSYNC, FALLOCATE, LINKAT, UNLINKAT, RANDOM, ALLOCATE, CALLS } call;
 
 static const char *const names[CALLS] = {"openat", "pread",    "pwritev", "fdatasync", "fsync",
-                                         "linkat", "unlinkat", "random",  "allocate"};
+                                         "fallocate", "linkat", "unlinkat", "random",  "allocate"};
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static ledger_os_table real;
@@ -59,6 +59,9 @@ static ssize_t fault_pwritev(int file, const struct iovec *pieces, int count, of
 }
 static int fault_fdatasync(int file) { return fails(FDATASYNC) ? -1 : real.fdatasync(file); }
 static int fault_fsync(int file) { return fails(FSYNC) ? -1 : real.fsync(file); }
+static int fault_fallocate(int file, int mode, off_t offset, off_t size) {
+    return fails(FALLOCATE) ? -1 : real.fallocate(file, mode, offset, size);
+}
 static int fault_linkat(int from, const char *a, int to, const char *b, int flags) {
     return fails(LINKAT) ? -1 : real.linkat(from, a, to, b, flags);
 }
@@ -75,7 +78,7 @@ int ledger_fault_arm(const char *name, uint64_t nth, int error, int forever, int
     if (!real.openat) {
         real = ledger_os;
         ledger_os = (ledger_os_table){fault_openat,   real.close,  fault_pread,    fault_pwritev, fault_fdatasync,
-                                      fault_fsync,    fault_linkat, fault_unlinkat, fault_random,  fault_allocate};
+                                      fault_fsync,    fault_fallocate, fault_linkat, fault_unlinkat, fault_random,  fault_allocate};
     }
     memset(counts, 0, sizeof counts);
     armed = -1;

@@ -3,6 +3,8 @@
  *
  * Leader    whoever waits and finds nobody leading takes the whole queue, up to one batch, and commits it without
  *           the mutex; the others wait. No lingering: the running sync is what gathers the next group       [GROUP-1]
+ * Waking    each caller waits on a condition of its own: a finished group wakes its callers and one that leads next.
+ *           Waking all would have each take the mutex only to sleep again
  * Order     the queue is first in, first out; submitted events share one open request at its tail
  * Stays     a request that meets LEDGER_WAITING or LEDGER_RECOVER goes back to the front, whole
  * See       commit.c for what the leader does; tests/unit/test_group_commit.py */
@@ -15,22 +17,21 @@
 #include "bytes.h"
 #include "core.h"
 
-enum { RECEIPT_BYTES = 120, LAST_IS_NOTE = 2 };
+enum { RECEIPT_BYTES = 120, LAST_IS_NOTE = 2, SPARE_BYTES_MIN = 64 << 10, SPARE_BYTES_MAX = 8 << 20 };
 
 static const uint64_t WAIT_SLICE_NS = 100000000;
 
 /* One allocation: the request, its rows, entries, salts, leaves, and room for the records. */
-ledger_request *ledger_request_new(uint64_t record_capacity, uint32_t count_max) {
-    size_t rows = (size_t)count_max * sizeof(ledger_row);
-    size_t hashes = (size_t)count_max * (104 + 16 + 32);
-    uint8_t *memory = ledger_os.allocate(sizeof(ledger_request) + rows + hashes + record_capacity);
-    if (!memory) {
-        return NULL;
-    }
+static uint64_t memory_bytes(uint64_t record_capacity, uint32_t count_max) {
+    return sizeof(ledger_request) + count_max * (sizeof(ledger_row) + 104 + 16 + 32) + record_capacity;
+}
+
+static ledger_request *lay_out(uint8_t *memory, uint64_t bytes, uint64_t record_capacity, uint32_t count_max) {
     ledger_request *request = (ledger_request *)(void *)memory;
     memset(request, 0, sizeof *request);
+    request->memory_bytes = bytes;
     request->rows = (ledger_row *)(void *)(memory + sizeof *request);
-    request->entries = memory + sizeof *request + rows;
+    request->entries = memory + sizeof *request + (size_t)count_max * sizeof(ledger_row);
     request->salts = request->entries + (size_t)count_max * 104;
     request->leaves = request->salts + (size_t)count_max * 16;
     request->records = request->leaves + (size_t)count_max * 32;
@@ -39,7 +40,38 @@ ledger_request *ledger_request_new(uint64_t record_capacity, uint32_t count_max)
     return request;
 }
 
+ledger_request *ledger_request_new(uint64_t record_capacity, uint32_t count_max) {
+    uint64_t bytes = memory_bytes(record_capacity, count_max);
+    uint8_t *memory = ledger_os.allocate(bytes);
+    return memory ? lay_out(memory, bytes, record_capacity, count_max) : NULL;
+}
+
 void ledger_request_free(ledger_request *request) { free(request); }
+
+/* A batch's memory is used again by the next one: fresh pages cost more than hashing what goes into them. */
+static ledger_request *new_request(ledger_core *core, uint64_t record_capacity, uint32_t count_max) {
+    uint64_t bytes = memory_bytes(record_capacity, count_max);
+    ledger_request *spare = NULL;
+    if (bytes >= SPARE_BYTES_MIN) {
+        pthread_mutex_lock(&core->mutex);
+        if (core->spare && core->spare->memory_bytes >= bytes) {
+            spare = core->spare;
+            core->spare = NULL;
+        }
+        pthread_mutex_unlock(&core->mutex);
+    }
+    return spare ? lay_out((uint8_t *)spare, spare->memory_bytes, record_capacity, count_max)
+                 : ledger_request_new(record_capacity, count_max);
+}
+
+void ledger_request_drop(ledger_core *core, ledger_request *request) {
+    if (request->memory_bytes >= SPARE_BYTES_MIN && request->memory_bytes <= SPARE_BYTES_MAX) {
+        ledger_request *old = core->spare;
+        core->spare = request;
+        request = old;
+    }
+    ledger_request_free(request);
+}
 
 static uint64_t record_bytes(uint64_t payload) { return (RECORD_BYTES + payload + 7) & ~(uint64_t)7; }
 
@@ -57,7 +89,7 @@ void ledger_request_add(ledger_request *request, const uint8_t *payload, uint64_
 }
 
 /* `data` must not change meanwhile: _native.py hands over immutable bytes, or a copy. */
-static int fill(ledger_core *core, ledger_request *request, const uint8_t *data, uint64_t size, uint64_t count,
+static int fill(const ledger_core *core, ledger_request *request, const uint8_t *data, uint64_t size, uint64_t count,
                 int kind, int packed, ledger_outcome *outcome) {
     uint64_t at = packed ? (count < 16 ? 1 : count < 65536 ? 3 : 5) : 0;
     for (uint64_t i = 0; i < count; i++) {
@@ -124,10 +156,12 @@ static void finish(ledger_core *core, ledger_request *group, int status) {
         request->status = status;
         request->state = REQUEST_DONE;
         core->stats.events += status == LEDGER_OK ? request->count : 0;
+        if (request->caller) {
+            pthread_cond_signal(request->caller);
+        }
         if (request->abandoned) {
             ledger_request_free(request);
         } else if (request->submitted) {
-            core->queued_bytes -= request->record_bytes;
             *(core->done ? &core->done_tail->next : &core->done) = request;
             core->done_tail = request;
             uint64_t one = 1;
@@ -136,6 +170,18 @@ static void finish(ledger_core *core, ledger_request *group, int status) {
             }
         }
     }
+}
+
+void ledger_wake_next(ledger_core *core) {
+    for (ledger_request *request = core->queue; request; request = request->next) {
+        if (request->caller) {
+            pthread_cond_signal(request->caller);
+            if (!core->needs_recovery) {
+                break; /* a recovery is for each caller to hear of: the one may not come back */
+            }
+        }
+    }
+    pthread_cond_broadcast(&core->changed);
 }
 
 /* Mutex held in, held out. What it returns has already reached the requests, but for WAITING and RECOVER. */
@@ -154,18 +200,20 @@ int ledger_lead(ledger_core *core, uint32_t *hints) {
     } else {
         finish(core, group, status);
     }
-    pthread_cond_broadcast(&core->changed);
+    ledger_wake_next(core);
     return status;
 }
 
-bool ledger_wait_changed(ledger_core *core, uint64_t wait_ns) {
+static bool wait_on(ledger_core *core, pthread_cond_t *condition, uint64_t wait_ns) {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
     uint64_t nsec = (uint64_t)until.tv_nsec + wait_ns;
     until.tv_sec += (time_t)(nsec / 1000000000);
     until.tv_nsec = (long)(nsec % 1000000000);
-    return pthread_cond_timedwait(&core->changed, &core->mutex, &until) == 0;
+    return pthread_cond_timedwait(condition, &core->mutex, &until) == 0;
 }
+
+bool ledger_wait_changed(ledger_core *core, uint64_t wait_ns) { return wait_on(core, &core->changed, wait_ns); }
 
 static void unqueue(ledger_core *core, ledger_request *request) {
     ledger_request **link = &core->queue, *before = NULL;
@@ -192,7 +240,7 @@ static int wait_done(ledger_core *core, ledger_request *request, uint32_t *hints
             if (status == LEDGER_WAITING) {
                 return status;
             }
-        } else if (!ledger_wait_changed(core, WAIT_SLICE_NS)) {
+        } else if (!wait_on(core, request->caller, WAIT_SLICE_NS)) {
             return LEDGER_WAITING;
         }
     }
@@ -209,9 +257,14 @@ void ledger_give_rows(const ledger_request *request, uint8_t *rows) {
 static int wait_and_take(ledger_core *core, ledger_request *request, ledger_outcome *outcome, uint8_t *rows,
                          ledger_request **waiting) {
     uint32_t hints = 0;
+    pthread_cond_t woken;
+    pthread_cond_init(&woken, &core->monotonic);
+    request->caller = &woken;
     core->callers++;
     int status = wait_done(core, request, &hints);
     core->callers--;
+    request->caller = NULL;
+    pthread_cond_destroy(&woken);
     *waiting = status == LEDGER_OK ? NULL : request;
     if (status == LEDGER_OK) {
         status = request->status;
@@ -219,17 +272,19 @@ static int wait_and_take(ledger_core *core, ledger_request *request, ledger_outc
         if (status == LEDGER_OK) {
             ledger_give_rows(request, rows);
         }
-        ledger_request_free(request);
+        ledger_request_drop(core, request);
     }
     outcome->hints = hints;
     outcome->status = status;
-    pthread_cond_broadcast(&core->changed); /* a close may wait for the last caller */
+    if (core->closed) {
+        pthread_cond_broadcast(&core->changed); /* it waits for the last caller */
+    }
     return status;
 }
 
-int ledger_append(ledger_core *core, const uint8_t *data, uint64_t size, uint64_t count, int kind, int packed,
-                  ledger_outcome *outcome, uint8_t *rows, ledger_request **waiting) {
-    *waiting = NULL;
+int ledger_request_of(ledger_core *core, const uint8_t *data, uint64_t size, uint64_t count, int kind, int packed,
+                      ledger_outcome *outcome, ledger_request **made) {
+    *made = NULL;
     *outcome = (ledger_outcome){0};
     if (count == 0 || count > UINT32_MAX / 2 || size < count) {
         return LEDGER_USAGE;
@@ -239,13 +294,25 @@ int ledger_append(ledger_core *core, const uint8_t *data, uint64_t size, uint64_
         *outcome = (ledger_outcome){.count = size};
         return LEDGER_TOO_LARGE;
     }
-    ledger_request *request = ledger_request_new(capacity, (uint32_t)count);
+    ledger_request *request = new_request(core, capacity, (uint32_t)count);
     if (!request) {
         return LEDGER_NOMEM;
     }
     int status = fill(core, request, data, size, count, kind, packed, outcome);
     if (status != LEDGER_OK) {
         ledger_request_free(request);
+        return status;
+    }
+    *made = request;
+    return LEDGER_OK;
+}
+
+int ledger_append(ledger_core *core, const uint8_t *data, uint64_t size, uint64_t count, int kind, int packed,
+                  ledger_outcome *outcome, uint8_t *rows, ledger_request **waiting) {
+    ledger_request *request;
+    *waiting = NULL;
+    int status = ledger_request_of(core, data, size, count, kind, packed, outcome, &request);
+    if (status != LEDGER_OK) {
         return status;
     }
     request->deadline_ns = ledger_os_boot_ns() + core->lock_timeout_ns;

@@ -7,7 +7,10 @@
  *           (3) fsync active/                                                    crash: the same
  *           (4) write both header copies of n+1, fdatasync                       crash: recovery sees n closed or open
  *           (5) HEAD names n+1                                                   from here n may be sealed      [ROLL-1]
- * See       docs/format.md "Active file"; tests/crash/ */
+ * Room      a file of written zeros makes each later sync cheaper by a journal commit, and costs its bytes twice. It pays
+ *           for itself in some thousand syncs: so a writer that waits (it outran the preparation), or writes batches so
+ *           large that the file has fewer, gets blocks that are only reserved. They read as zeros all the same
+ * See       docs/format.md "Active file"; docs/decisions/8-reserved-or-zeroed.md; tests/crash/ */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -25,17 +28,29 @@ void ledger_active_name(char name[NAME_BYTES], uint64_t segno) {
     snprintf(name, NAME_BYTES, "%020" PRIu64 ".act", segno);
 }
 
-int ledger_active_create(int folder, const char *name, uint64_t bytes) {
-    int file = ledger_os.openat(folder, name, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0644);
-    if (file < 0) {
-        return errno == ENOSPC || errno == EDQUOT ? LEDGER_DISK_FULL : LEDGER_IO;
+static bool make_room(int file, uint64_t bytes, bool reserve) {
+    if (reserve) {
+        if (ledger_os.fallocate(file, 0, 0, (off_t)bytes) == 0) {
+            return true;
+        }
+        if (errno != EOPNOTSUPP && errno != ENOSYS) {
+            return false;
+        }
     }
     bool good = true;
     for (uint64_t at = 0; good && at < bytes; at += STEP_BYTES) {
         uint64_t step = bytes - at < STEP_BYTES ? bytes - at : STEP_BYTES;
         good = ledger_os_write(file, zeros, (size_t)step, at) && ledger_os_fdatasync(file);
     }
-    good = good && ledger_os_fsync(file);
+    return good;
+}
+
+int ledger_active_create(int folder, const char *name, uint64_t bytes, int reserve) {
+    int file = ledger_os.openat(folder, name, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0644);
+    if (file < 0) {
+        return errno == ENOSPC || errno == EDQUOT ? LEDGER_DISK_FULL : LEDGER_IO;
+    }
+    bool good = make_room(file, bytes, reserve) && ledger_os_fsync(file);
     int error = errno;
     if (ledger_os.close(file) != 0 && good) {
         error = errno;
@@ -65,9 +80,10 @@ static int build(ledger_core *core, uint64_t segno, uint64_t bytes, bool locked)
     /* A roll may have to build while this process also prepares: two names. */
     snprintf(building, sizeof building, "%" PRIu64 ".%s.%ld.tmp", segno, locked ? "roll" : "prepare", (long)core->pid);
     ledger_os.unlinkat(core->active_folder, building, 0); /* of an earlier process with our pid, dead by now */
-    int status = ledger_active_create(core->active_folder, building, bytes);
+    bool reserve = locked || atomic_load(&core->bulk);
+    int status = ledger_active_create(core->active_folder, building, bytes, reserve);
     if (status != LEDGER_OK) {
-        return ledger_core_fault(core, status, errno, "zeroing the next active file");
+        return ledger_core_fault(core, status, errno, "making room for the next active file");
     }
     if (!locked) {
         status = ledger_lock_take(core, 0, core->lock_timeout_ns);
@@ -111,6 +127,11 @@ static bool read_header(int file, uint64_t offset, ledger_active_header *header)
     return ledger_os_read(file, bytes, sizeof bytes, offset) && ledger_active_header_decode(bytes, header) == LEDGER_OK;
 }
 
+static void begin_segment(ledger_core *core) {
+    core->segment_seen_ns = core->segment_batches = core->segment_bytes = 0;
+    core->next_prepared = false;
+}
+
 int ledger_active_enter(ledger_core *core, uint64_t segno) {
     char name[NAME_BYTES];
     struct stat is;
@@ -132,8 +153,7 @@ int ledger_active_enter(ledger_core *core, uint64_t segno) {
     }
     core->active_file = file;
     core->header = header;
-    core->segment_seen_ns = 0;
-    core->next_prepared = false;
+    begin_segment(core);
     return LEDGER_OK;
 }
 
@@ -203,8 +223,7 @@ int ledger_roll(ledger_core *core, uint64_t batch_bytes) {
     ledger_os.close(core->active_file);
     core->active_file = file;
     core->header = next;
-    core->segment_seen_ns = 0;
-    core->next_prepared = false;
+    begin_segment(core);
     core->head.segno = next.segno;
     core->head.written_end = core->head.synced_end = BATCHES_BEGIN;
     core->head.synced_size = core->head.written_size;

@@ -133,7 +133,12 @@ int ledger_scan(const uint8_t *data, uint64_t size, const ledger_active_header *
 void ledger_scan_tail(const uint8_t *data, uint64_t size, const ledger_active_header *header, uint64_t begin,
                       ledger_tail_facts *facts) {
     memset(facts, 0, sizeof *facts);
+    static const uint8_t page[4096];
     facts->nonzero_end = size;
+    while (facts->nonzero_end > begin + sizeof page &&
+           memcmp(data + facts->nonzero_end - sizeof page, page, sizeof page) == 0) {
+        facts->nonzero_end -= sizeof page;
+    }
     while (facts->nonzero_end > begin && data[facts->nonzero_end - 1] == 0) {
         facts->nonzero_end--;
     }

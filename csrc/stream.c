@@ -3,6 +3,7 @@
  *
  * Submit    copies into the open request at the queue's tail and returns: no system call but to wake the thread,
  *           and never a wait for somebody who needs the interpreter, so it may run with the GIL held   [STREAM-1]
+ * Batch     a request of its own, all or nothing; packed and checked before the mutex is taken
  * Thread    started by the first submit, or with an interval by the first append; one more possible leader, nothing else.
  *           With an interval it alone leads, once a tick
  * Bound     64 MiB queued or finished and not yet taken; then LEDGER_QUEUE_FULL
@@ -16,7 +17,7 @@
 
 enum { QUEUE_BYTES_MAX = 64 << 20, OPEN_BYTES = 1 << 20, OPEN_COUNT = 4096, FRAMING_BYTES = 16 };
 
-static const uint64_t IDLE_NS = 500000000, NAP_NS = 1000000;
+static const uint64_t IDLE_NS = 500000000;
 
 static void tick(const ledger_core *core) {
     struct timespec nap = {(time_t)(core->interval_ns / 1000000000), (long)(core->interval_ns % 1000000000)};
@@ -86,14 +87,13 @@ static ledger_request *open_request(ledger_core *core, uint64_t size) {
     ledger_request *request = ledger_request_new(bytes < OPEN_BYTES ? OPEN_BYTES : bytes, OPEN_COUNT);
     if (request) {
         request->submitted = true;
-        request->first_ticket = core->next_ticket;
         request->deadline_ns = UINT64_MAX;
         ledger_enqueue(core, request);
     }
     return request;
 }
 
-int ledger_submit(ledger_core *core, const uint8_t *data, uint64_t size, uint64_t *ticket) {
+int ledger_submit(ledger_core *core, const uint8_t *data, uint64_t size) {
     int reason;
     uint64_t offset;
     int status = ledger_event_check(data, (size_t)size, &reason, &offset);
@@ -116,7 +116,6 @@ int ledger_submit(ledger_core *core, const uint8_t *data, uint64_t size, uint64_
         uint64_t before = request->record_bytes;
         ledger_request_add(request, data, size, 0);
         core->queued_bytes += request->record_bytes - before;
-        *ticket = core->next_ticket++;
         if (before == 0 && !core->leading) {
             pthread_cond_broadcast(&core->changed); /* a leader looks at the queue again when it is done */
         }
@@ -127,13 +126,32 @@ int ledger_submit(ledger_core *core, const uint8_t *data, uint64_t size, uint64_
     return status;
 }
 
-int ledger_submit_room(ledger_core *core, uint64_t wait_ns) {
-    pthread_mutex_lock(&core->mutex);
-    uint64_t until = ledger_os_boot_ns() + wait_ns;
-    while (core->queued_bytes > QUEUE_BYTES_MAX / 2 && !core->poisoned && ledger_os_boot_ns() < until) {
-        ledger_wait_changed(core, NAP_NS);
+int ledger_submit_batch(ledger_core *core, const uint8_t *data, uint64_t size, uint64_t count,
+                        ledger_outcome *outcome) {
+    ledger_request *request;
+    int status = ledger_request_of(core, data, size, count, 0, 1, outcome, &request);
+    if (status != LEDGER_OK) {
+        return status;
     }
-    int status = core->queued_bytes > QUEUE_BYTES_MAX / 2 ? LEDGER_WAITING : LEDGER_OK;
+    request->submitted = true; /* full, so that open_request adds nothing */
+    request->deadline_ns = UINT64_MAX;
+    pthread_mutex_lock(&core->mutex);
+    if (core->closed || core->poisoned) {
+        status = core->closed ? LEDGER_CLOSED : LEDGER_POISONED;
+    } else if (core->queued_bytes + request->record_bytes > QUEUE_BYTES_MAX && core->queued_bytes > 0) {
+        status = LEDGER_QUEUE_FULL;
+    } else {
+        status = ledger_stream_start(core);
+    }
+    if (status == LEDGER_OK) {
+        core->queued_bytes += request->record_bytes;
+        ledger_enqueue(core, request);
+        if (!core->leading) {
+            pthread_cond_broadcast(&core->changed);
+        }
+    } else {
+        ledger_request_free(request);
+    }
     pthread_mutex_unlock(&core->mutex);
     return status;
 }
@@ -153,7 +171,6 @@ int ledger_completed(ledger_core *core, uint64_t wait_ns, ledger_request **reque
         *outcome = (ledger_outcome){.base = first->base,
                                     .time = first->time,
                                     .count = first->count,
-                                    .first_ticket = first->first_ticket,
                                     .hints = core->stream_hints,
                                     .status = first->status};
         core->stream_hints = 0;
@@ -163,11 +180,13 @@ int ledger_completed(ledger_core *core, uint64_t wait_ns, ledger_request **reque
 }
 
 void ledger_completed_take(ledger_core *core, ledger_request *request, uint8_t *rows) {
-    (void)core;
     if (rows && request->status == LEDGER_OK) {
         ledger_give_rows(request, rows);
     }
-    ledger_request_free(request);
+    pthread_mutex_lock(&core->mutex);
+    core->queued_bytes -= request->record_bytes;
+    ledger_request_drop(core, request);
+    pthread_mutex_unlock(&core->mutex);
 }
 
 int ledger_completed_event(ledger_core *core) {

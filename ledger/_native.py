@@ -5,6 +5,7 @@ what the rest uses. Pure functions: any thread, the GIL released while C runs.""
 
 from __future__ import annotations
 
+import struct
 from typing import Any, NamedTuple
 
 from ledger._core import ffi, lib
@@ -21,7 +22,7 @@ from ledger.errors import (
     UsageError,
 )
 
-__all__ = ["Row", "crc32c", "event_fault", "ffi", "lib", "raise_status", "sha256"]
+__all__ = ["ROW", "Row", "crc32c", "event_fault", "ffi", "lib", "raise_status", "sha256"]
 
 Buffer = bytes | bytearray | memoryview
 
@@ -47,6 +48,10 @@ class Row(NamedTuple):
     bytes: int
     kind: int
     flags: int
+
+
+ROW = struct.Struct("=QQIBB2x")  # the same as a ledger_row of C: many are read at once by `iter_unpack`
+assert ROW.size == ffi.sizeof("ledger_row")
 
 
 def raise_status(status: int, what: str) -> None:

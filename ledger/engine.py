@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -28,7 +29,8 @@ from ledger.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from ledger.proofs.verification import VerifyReport
-    from ledger.stream import PendingAppend, Stream
+    from ledger.query.search import Search
+    from ledger.stream import PendingAppend, PendingBatch, Stream
 
 __all__ = ["Ledger"]
 
@@ -69,6 +71,7 @@ class Ledger:
         self._signer = signer
         self._closed = False
         self._stream: Stream | None = None
+        self._search: Search | None = None
         self._owed: list[Finding] = []
         limits = Limits(segment_bytes_max, segment_entries_max, segment_age_max_s, event_bytes_max)
         check_limits(limits)
@@ -98,8 +101,6 @@ class Ledger:
         from ledger.proofs import keys
 
         return keys.for_new_ledger(self.path, self._signer, new_key=new_key)
-
-    # ---- identity and state -------------------------------------------------------------------------
 
     @property
     def origin(self) -> str:
@@ -152,8 +153,7 @@ class Ledger:
 
     def append_many(self, batch: Iterable[Event]) -> Receipts:
         """Append events as one batch: all of them durable when it returns, or none stored. At most 64 MiB."""
-        listed = batch if isinstance(batch, list) else list(batch)
-        if not listed:
+        if not (listed := batch if isinstance(batch, list) else list(batch)):
             return Receipts(self.size, 0, b"")
         return self._commit(events.encode_many(listed), len(listed), packed=True, source=listed.__getitem__)
 
@@ -201,6 +201,10 @@ class Ledger:
         64 MiB queued it waits for room. Events of one thread keep their order, with `append` too."""
         return self.stream().submit(event)
 
+    def submit_many(self, batch: list[Event]) -> PendingBatch:
+        """Queue events as one batch, all or none, and return at once: pack the next while this one is written."""
+        return self.stream().submit_many(batch)
+
     def stream(self) -> Stream:
         """The submissions of this handle in this process, started when first asked for."""
         from ledger.stream import Stream
@@ -216,18 +220,21 @@ class Ledger:
         """The event or note at `index` (negative: from the end). `IndexError` outside."""
         index = self._index(index)
         payload = self._open_store().payload(index)
-        if index == 0:
-            return as_map(payload)
-        return events.unpack(payload)
+        return events.unpack(payload) if index else as_map(payload)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """The events (kind 0) acknowledged by now, in order."""
-        return (events.unpack(item.payload) for item in self.entries() if item.kind == 0)
+        return chain.from_iterable(map(events.unpack_list, self._open_store().payloads(0, self.size)))
+
+    def payloads(self, begin: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """The stored bytes of the events (kind 0) among entries [begin, end), in order: the quickest way through."""
+        return chain.from_iterable(
+            self._open_store().payloads(begin, self.size if end is None else min(end, self.size))
+        )
 
     def entries(self, begin: int = 0, end: int | None = None) -> Iterator[Item]:
         """Entries [begin, end) with index, kind, time and payload bytes; `end` defaults to the size now."""
-        store = self._open_store()
-        return store.items(begin, self.size if end is None else min(end, self.size))
+        return self._open_store().items(begin, self.size if end is None else min(end, self.size))
 
     def payload(self, index: int) -> bytes:
         """The stored bytes at `index`."""
@@ -260,6 +267,21 @@ class Ledger:
                 return
             time.sleep(poll_s)
 
+    def query(self, filter: Any = None, **options: Any) -> Iterator[dict[str, Any]]:
+        """The events that match, newest first: `log.query('actor_id:u1 -action:read time:>=now-7d', limit=50)`.
+        See `search` for filters, options and all else."""
+        return self.search.events(filter, **options)
+
+    @property
+    def search(self) -> Search:
+        """Search by filters: rows, counts, facets, histograms, pages (`ledger.query.search.Search`)."""
+        store = self._open_store()
+        if self._search is None:
+            from ledger.query.search import Search
+
+            self._search = Search.of(store)
+        return self._search
+
     # ---- proofs -------------------------------------------------------------------------------------
 
     def checkpoint(self) -> str:
@@ -269,10 +291,8 @@ class Ledger:
         state. `NoKeyError` says how to make a key. One process signs at a time."""
         from ledger.proofs import checkpoints
 
-        writer, signer = self._open_writer(), self.signer()
-        with writer.locked(LOCK_SIGN):
-            size = self.size
-            return checkpoints.publish(self.paths, self.origin, size, self._open_store().node, signer)
+        with self._open_writer().locked(LOCK_SIGN):
+            return checkpoints.publish(self.paths, self.origin, self.size, self._open_store().node, self.signer())
 
     def signer(self) -> Any:
         """The signer given at opening, or the key of this origin in the key folder."""
@@ -315,9 +335,9 @@ class Ledger:
 
     def seal(self) -> int:
         """Close the active segment and seal all closed ones. A no-op with nothing but notes. Returns how many."""
-        store, writer = self._open_store(), self._open_writer()
-        store.refresh()
-        newest = store.segments()[-1]
+        writer = self._open_writer()
+        self._store.refresh()
+        newest = self._store.segments()[-1]
         if isinstance(newest, ActiveSegment) and any(newest.row(i).kind == 0 for i in range(newest.base, newest.size)):
             writer.roll()
         return self._seal_closed()
@@ -337,11 +357,9 @@ class Ledger:
 
     def _do_upkeep(self) -> None:
         """In the background: the next active file, and the backlog of seals."""
-        writer = self._writer
-        if writer is None or self._closed:
-            return
-        writer.prepare()
-        self._seal_closed()
+        if self._writer is not None and not self._closed:
+            self._writer.prepare()
+            self._seal_closed()
 
     def _pay_notes(self) -> None:
         """Write the "recovered" note that each quarantined tail is owed [REC-3]."""
@@ -365,8 +383,6 @@ class Ledger:
             result.update(self._writer.stats())
         return result
 
-    # ---- closing ------------------------------------------------------------------------------------
-
     def _open_store(self) -> Store:
         if self._closed:
             raise ClosedError(f"{self.path} is closed; what was acknowledged is safe")
@@ -389,6 +405,8 @@ class Ledger:
                 self._stream.drain()
         finally:
             self._closed = True
+            if self._search is not None:
+                self._search.close()
             self._store.close()
             if self._writer is not None:
                 self._writer.close()

@@ -2,7 +2,8 @@
 
     LedgerError
     ├── UsageError (a ValueError)      the call is wrong; nothing happened
-    │   └── EventError                 an event cannot be stored; names its path or line
+    │   ├── EventError                 an event cannot be stored; names its path or line
+    │   └── QuerySyntaxError           a query cannot be read; names the position
     ├── ClosedError                    the ledger is closed
     │   └── ForkedHandleError          a future from before a fork
     ├── LockedError                    another process held the lock for too long
@@ -12,6 +13,7 @@
     ├── DurabilityUnknownError         written, but whether it survives power loss is not known
     ├── CorruptionError                bytes on disk break the rules of docs/format.md
     ├── EvictedError                   the entries are in the archive only, and nothing reads from there
+    ├── IndexUnusableError             a search index is missing or damaged; the entries are not affected
     ├── CopiedLedgerError              this directory is a copy: adopt it, or fork it
     ├── ArchiveError                   a target refused or could not; nothing local was changed
     │   ├── ObjectExistsError, ObjectMissingError, AccessRefusedError, RetentionError, LockNotAppliedError,
@@ -44,6 +46,7 @@ __all__ = [
     "EvictedError",
     "ForkDetectedError",
     "ForkedHandleError",
+    "IndexUnusableError",
     "LedgerError",
     "LockNotAppliedError",
     "LockedError",
@@ -53,6 +56,7 @@ __all__ = [
     "ObjectExistsError",
     "ObjectMissingError",
     "PoisonedError",
+    "QuerySyntaxError",
     "RetentionError",
     "SquattedError",
     "ThrottledError",
@@ -78,6 +82,17 @@ class EventError(UsageError):
     def __init__(self, message: str, *, path: str | None = None, position: int | None = None) -> None:
         super().__init__(message)
         self.path = path
+        self.position = position
+
+
+class QuerySyntaxError(UsageError):
+    """A query cannot be read. `position` counts characters from 0; the message shows the text with a caret under it."""
+
+    def __init__(self, what: str, text: str, position: int) -> None:
+        begin = max(0, position - 60)
+        line = text[begin : position + 60].replace("\n", " ").replace("\t", " ")
+        super().__init__(f"{what}, at position {position}\n  {line}\n  {' ' * (position - begin)}^")
+        self.text = text
         self.position = position
 
 
@@ -137,6 +152,11 @@ class EvictedError(LedgerError):
     def __init__(self, message: str, *, segment: int) -> None:
         super().__init__(message)
         self.segment = segment
+
+
+class IndexUnusableError(LedgerError):
+    """A search index cannot be used: missing, of a newer version, or damaged. It is derived: the entries are not
+    affected, they can be read without it, and it can be built anew from them."""
 
 
 class CopiedLedgerError(LedgerError):

@@ -48,7 +48,7 @@ class Receipts(Sequence[Receipt]):
 
     __slots__ = ("_rows", "base", "time_ns")
 
-    def __init__(self, base: int, time_ns: int, rows: bytes) -> None:
+    def __init__(self, base: int, time_ns: int, rows: bytes | bytearray) -> None:
         self.base = base
         self.time_ns = time_ns
         self._rows = rows
@@ -68,9 +68,8 @@ class Receipts(Sequence[Receipt]):
         if not 0 <= position < len(self):
             raise IndexError(f"receipt {position} of {len(self)}")
         start = position * _ROW_BYTES
-        entry = self._rows[start : start + ENTRY_BYTES]
-        salt = self._rows[start + ENTRY_BYTES : start + _ROW_BYTES]
-        return Receipt(self.base + position, self.time_ns, entry, salt)
+        row = bytes(self._rows[start : start + _ROW_BYTES])
+        return Receipt(self.base + position, self.time_ns, row[:ENTRY_BYTES], row[ENTRY_BYTES:])
 
     def __iter__(self) -> Iterator[Receipt]:
         return (self[i] for i in range(len(self)))

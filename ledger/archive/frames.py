@@ -1,4 +1,4 @@
-"""Records of a log to bytes and back: framed, numbered, checked. Pure. docs/format.md §12."""
+"""Records of a log to bytes and back: framed, numbered, checked. Pure. docs/format.md §13."""
 
 from __future__ import annotations
 

@@ -224,25 +224,24 @@ class _Restore:
         """Give each segment's file, to be asked for in order; downloads run ahead, and what is left is removed."""
         waiting: dict[int, Future[Path | None]] = {}
         left = iter(listed)
-        with ThreadPoolExecutor(_AHEAD // 2, "sealedger-restore") as pool:
+        pool = ThreadPoolExecutor(_AHEAD // 2, "sealedger-restore")
 
-            def start(count: int) -> None:
-                for segno in islice(left, count):
-                    waiting[segno] = pool.submit(self._fetch, self.paths.sealed(segno), self.rows["seg", segno])
+        def start(count: int) -> None:
+            for segno in islice(left, count):
+                waiting[segno] = pool.submit(self._fetch, self.paths.sealed(segno), self.rows["seg", segno])
 
-            def fetched(segno: int) -> Path | None:
-                found = waiting[segno].result()
-                start(1)
-                return found
+        def fetched(segno: int) -> Path | None:
+            found = waiting[segno].result()
+            start(1)
+            return found
 
+        try:
             start(_AHEAD)
-            try:
-                yield fetched
-            finally:
-                for future in waiting.values():
-                    future.cancel()
-        for segno in waiting:
-            self.paths.temporary(self.paths.sealed(segno)).unlink(missing_ok=True)
+            yield fetched
+        finally:
+            pool.shutdown(cancel_futures=True)
+            for segno in waiting:
+                self.paths.temporary(self.paths.sealed(segno)).unlink(missing_ok=True)
 
     def _take(self, segno: int, row: Row, temporary: Path, border: Border) -> Border:
         """Rebuild a fetched segment from its payloads, then give it its name. Returns the border after it."""

@@ -11,17 +11,18 @@ from __future__ import annotations
 import struct
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, chain, pairwise
 from typing import Any, Final
 
 import zstandard
 
-from ledger._native import ffi, lib
+from ledger._native import ROW, Row, ffi, lib, raise_status
 from ledger.encoding.segment import ROW_BYTES, Footer, corrupt
 from ledger.types import EVENT_BYTES_HARD_MAX
 
 __all__ = [
+    "Block",
     "BlockTable",
     "Compressor",
     "Decompressor",
@@ -116,6 +117,72 @@ class BlockTable:
 def _raw_bytes_are_possible(raw: int, level: int) -> bool:
     least = _RAW_FIXED + _RAW_RUN + (_RAW_ENTRY << level)
     return least <= raw <= (RAW_BYTES_MAX if level else least + EVENT_BYTES_HARD_MAX)
+
+
+# ---- decoded -------------------------------------------------------------------------------------
+
+
+class Block:
+    """Decoded entries [base, base + count): of a sealed file's block, or a stretch of an active file."""
+
+    __slots__ = ("_first", "_table", "base", "count", "raw", "rebuilt")
+
+    def __init__(self, base: int, raw: bytes, table: bytes, first: int = 0) -> None:
+        """`table`: a ledger_row an entry; their offsets count from `first` bytes before `raw`."""
+        self.base = base
+        self.count = len(table) // ROW.size
+        self.raw = raw
+        self._first = first
+        self._table = table
+        self.rebuilt: tuple[bytes, bytes, bytes] | None = None  # entries, salts, leaf hashes
+
+    def row(self, position: int) -> Row:
+        """The row of entry base + position."""
+        return Row._make(ROW.unpack_from(self._table, position * ROW.size))
+
+    def rows(self) -> list[Row]:
+        """All rows, in order."""
+        return [Row._make(fields) for fields in ROW.iter_unpack(self._table)]
+
+    def items(self) -> Iterator[tuple[int, int, int, bytes]]:
+        """(index, kind, time, payload) of each entry: the quick way through a block."""
+        raw, first = self.raw, self._first
+        for index, (offset, time, size, kind, _) in enumerate(ROW.iter_unpack(self._table), self.base):
+            yield index, kind, time, raw[offset - first : offset - first + size]
+
+    def payloads(self) -> list[bytes]:
+        """The payloads of the events, in order, without the notes."""
+        raw, first = self.raw, self._first
+        rows = ROW.iter_unpack(self._table)
+        return [raw[at - first : at - first + size] for at, _, size, kind, _ in rows if kind == 0]
+
+    def item(self, position: int) -> tuple[int, int, int, bytes]:
+        """(index, kind, time, payload) of entry base + position."""
+        row = self.row(position)
+        return self.base + position, row.kind, row.time, self.payload(position)
+
+    def payload(self, position: int) -> bytes:
+        """The payload of entry base + position."""
+        row = self.row(position)
+        return self.raw[row.offset - self._first : row.offset - self._first + row.bytes]
+
+    def matching(
+        self, program: bytes, positions: Sequence[int] | None = None, *, limit: int | None = None, newest: bool = False
+    ) -> list[int]:
+        """The positions, of those given (ascending) or of all, whose entries a filter program is true of; the first
+        `limit` of them, or with `newest` the last, the last one first. C does it without the GIL."""
+        out, count = ffi.new("uint32_t[]", self.count), ffi.new("uint32_t *")
+        raw = ffi.from_buffer("uint8_t[]", self.raw)
+        origin = ffi.cast("uint8_t *", int(ffi.cast("uintptr_t", raw)) - self._first)
+        chosen = ffi.NULL if positions is None else ffi.new("uint32_t[]", list(positions) or [0])
+        status = lib.ledger_predicate_rows(
+            *(program, len(program), origin, self._first + len(self.raw)),
+            *(ffi.from_buffer("ledger_row[]", self._table), self.count, self.base),
+            *(chosen, 0 if positions is None else len(positions)),
+            *(self.count if limit is None else min(limit, self.count), newest, out, count),
+        )
+        raise_status(status, "evaluating a filter; nothing was changed")
+        return list(out[0 : count[0]])
 
 
 # ---- dictionary ---------------------------------------------------------------------------------

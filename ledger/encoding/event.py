@@ -49,6 +49,7 @@ __all__ = [
     "pack",
     "pack_many",
     "unpack",
+    "unpack_list",
     "unpack_many",
 ]
 
@@ -156,6 +157,11 @@ def unpack_many(payloads: bytes, count: int, *, codec: Codec | None = None) -> l
     if after is not None or not {dict}.issuperset(map(type, events)):
         raise EventError(f"these bytes are not {count} packed events")
     return events
+
+
+def unpack_list(payloads: list[bytes]) -> list[Event]:
+    """The events of payloads that have passed the check; as `unpack_many`."""
+    return unpack_many(b"".join(payloads), len(payloads))
 
 
 def _are_events(blob: bytes, count: int) -> bool:

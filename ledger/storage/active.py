@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from ledger._native import Row, as_bytes, ffi, lib
+from ledger._native import ROW, Row, as_bytes, ffi, lib
+from ledger.encoding.block import Block
 from ledger.errors import CorruptionError, EnvironmentFailure, UsageError
 from ledger.storage.files import open_regular
 
@@ -194,24 +196,48 @@ class ActiveSegment:
         data = os.pread(self._file, size, offset)
         return data if len(data) == size else read_exactly(self._file, size, offset, str(self.path))
 
-    def payloads(self, begin: int, end: int) -> Iterator[tuple[int, int, int, bytes]]:
+    def items(self, begin: int, end: int) -> Iterator[tuple[int, int, int, bytes]]:
         """(index, kind, time, payload) of entries [begin, end), read in large steps."""
-        at = begin
-        while at < end:
-            first = self._rows[at - self.base].offset
-            stop = at
-            while stop < end and (
-                self._rows[stop - self.base].offset + self._rows[stop - self.base].bytes - first <= _STEP_BYTES
-                or stop == at
-            ):
-                stop += 1
-            last = self._rows[stop - 1 - self.base]
-            data = read_exactly(self._file, last.offset + last.bytes - first, first, str(self.path))
-            for index in range(at, stop):
-                row = self._rows[index - self.base]
-                start = row.offset - first
-                yield index, row.kind, row.time, data[start : start + row.bytes]
-            at = stop
+        for block in self.blocks(begin, end):
+            yield from block.items()
+
+    def iter_payloads(self, begin: int, end: int) -> Iterator[list[bytes]]:
+        """The payloads of the events in [begin, end), up to 128 at a time."""
+        for block in self.blocks(begin, end):
+            payloads = block.payloads()
+            yield from (payloads[at : at + 128] for at in range(0, len(payloads), 128))
+
+    def blocks(self, begin: int, end: int, *, newest: bool = False) -> Iterator[Block]:
+        """The entries [begin, end) in stretches of some MiB, the first or with `newest` the last one first."""
+        borders = [begin]
+        while borders[-1] < end:
+            borders.append(self._step_end(borders[-1], end))
+        stretches = list(pairwise(borders))
+        for at, stop in reversed(stretches) if newest else stretches:
+            yield self._stretch(at, stop)
+
+    def block_at(self, index: int) -> Block:
+        """The entry, as a block of one."""
+        return self._stretch(index, index + 1)
+
+    def _stretch(self, begin: int, end: int) -> Block:
+        first, last = self._rows[begin - self.base].offset, self._rows[end - 1 - self.base]
+        data = read_exactly(self._file, last.offset + last.bytes - first, first, str(self.path))
+        table = ffi.buffer(self._rows + (begin - self.base), (end - begin) * ROW.size)
+        return Block(begin, data, bytes(table), first)
+
+    def _step_end(self, begin: int, end: int) -> int:
+        """The end of a run of entries from `begin` that lies within one step's bytes, or is one entry."""
+        limit = self._rows[begin - self.base].offset + _STEP_BYTES
+        low, high = begin + 1, end
+        while low < high:  # the last row of the run, by halves: offsets ascend
+            middle = (low + high + 1) // 2
+            row = self._rows[middle - 1 - self.base]
+            if row.offset + row.bytes <= limit:
+                low = middle
+            else:
+                high = middle - 1
+        return low
 
     def leaf_hash(self, index: int) -> bytes:
         """Leaf hash of the entry at `index`."""

@@ -148,7 +148,7 @@ def _write_first_file(path: Path, made: Identity) -> None:
     bytes_max = max(limits.segment_bytes_max, _FIRST_FILE_BYTES)
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        status = lib.ledger_active_create(folder, os.fsencode(path.name), _FIRST_FILE_BYTES)
+        status = lib.ledger_active_create(folder, os.fsencode(path.name), _FIRST_FILE_BYTES, 0)
         raise_status(status, f"zeroing {path}; nothing was lost")
     finally:
         os.close(folder)

@@ -74,6 +74,10 @@ class Paths:
         """The sealed file of a segment."""
         return self.sealed_folder / f"{_number(segno)}.seg"
 
+    def index(self, segno: int) -> Path:
+        """The search index beside a sealed file."""
+        return self.sealed_folder / f"{_number(segno)}.idx"
+
     def stub(self, segno: int) -> Path:
         """What stays of an evicted segment."""
         return self.sealed_folder / f"{_number(segno)}.stub"
@@ -90,10 +94,6 @@ class Paths:
         """Bytes set aside from `offset` of a segment's active file; `digest8` of their SHA-256."""
         place = f"{int(_number(segno))}-{int(_number(offset))}"
         return self.quarantine_folder / f"{place}-{_digest(digest8)}.{'noted' if noted else 'bin'}"
-
-    def index(self, segno: int) -> Path:
-        """The search index of a sealed segment."""
-        return self.sealed_folder / f"{_number(segno)}.idx"
 
     def ship_log(self, target: str) -> Path:
         """What was shipped to the target of that name: lower-case letters, digits and "-"."""

@@ -39,7 +39,7 @@ def begin_after(paths: Paths, made: Identity, segno: int, border: Border) -> Non
     path = paths.active(segno)
     folder = os.open(paths.active_folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        status = lib.ledger_active_create(folder, os.fsencode(path.name), _FILE_BYTES)
+        status = lib.ledger_active_create(folder, os.fsencode(path.name), _FILE_BYTES, 0)
         raise_status(status, f"zeroing {path}; the archive is not touched")
     finally:
         os.close(folder)

@@ -12,7 +12,6 @@ import errno
 import hashlib
 import os
 import stat
-import struct
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -20,8 +19,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from ledger._native import Row, as_bytes, ffi, lib
-from ledger.encoding.block import BlockTable, Decompressor, FrameError
+from ledger._native import ROW, Row, as_bytes, ffi, lib
+from ledger.encoding.block import Block, BlockTable, Decompressor, FrameError
 from ledger.encoding.segment import (
     FOOTER_BYTES,
     HEADER_BYTES,
@@ -34,47 +33,14 @@ from ledger.encoding.segment import (
     node_position,
 )
 from ledger.errors import CorruptionError, EnvironmentFailure
+from ledger.storage.ahead import ahead
 from ledger.storage.sealed_check import Border, SegmentFacts, check_segment, set_chain
 from ledger.types import ENTRY_BYTES
 
 __all__ = ["Block", "Border", "SealedSegment", "SegmentFacts"]
 
 _CACHED_BLOCKS: Final = 64
-_SCAN_BYTES: Final = 1 << 20  # raw bytes that iter_blocks decompresses in one call
-_ROW = struct.Struct("=QQIBB2x")  # a ledger_row
-assert _ROW.size == ffi.sizeof("ledger_row")
-
-
-class Block:
-    """A decoded block: the entries [base, base + count)."""
-
-    __slots__ = ("_table", "base", "count", "raw", "rebuilt")
-
-    def __init__(self, base: int, raw: bytes, table: bytes) -> None:
-        self.base = base
-        self.count = len(table) // _ROW.size
-        self.raw = raw
-        self._table = table
-        self.rebuilt: tuple[bytes, bytes, bytes] | None = None  # entries, salts, leaf hashes
-
-    def row(self, position: int) -> Row:
-        """The row of entry base + position; its offset counts from `raw`."""
-        return Row._make(_ROW.unpack_from(self._table, position * _ROW.size))
-
-    def rows(self) -> list[Row]:
-        """All rows, in order."""
-        return [Row._make(fields) for fields in _ROW.iter_unpack(self._table)]
-
-    def items(self) -> Iterator[tuple[int, int, int, bytes]]:
-        """(index, kind, time, payload) of each entry: the quick way through a block."""
-        raw = self.raw
-        for index, (offset, time, size, kind, _) in enumerate(_ROW.iter_unpack(self._table), self.base):
-            yield index, kind, time, raw[offset : offset + size]
-
-    def payload(self, position: int) -> bytes:
-        """The payload of entry base + position."""
-        row = self.row(position)
-        return self.raw[row.offset : row.offset + row.bytes]
+_SCAN_BYTES: Final = 2 << 20  # raw bytes that iter_blocks decompresses in one call
 
 
 class SealedSegment:
@@ -274,29 +240,53 @@ class SealedSegment:
 
         Raises `IndexError` outside the segment, `CorruptionError` at the block that is bad, after
         those before it. Decompresses 1 MiB at a time and leaves the cache alone."""
-        return ((block.base, block.rows(), block.raw) for block in self._decoded(begin, end))
+        return ((block.base, block.rows(), block.raw) for block in self.blocks(begin, end))
 
     def iter_items(self, begin: int, end: int) -> Iterator[tuple[int, int, int, bytes]]:
         """(index, kind, time, payload) of entries [begin, end); errors as `iter_blocks`."""
-        for block in self._decoded(begin, end):
+        for block in self.blocks(begin, end):
             for item in block.items():
                 if begin <= item[0] < end:
                     yield item
 
-    def _decoded(self, begin: int, end: int) -> Iterator[Block]:
+    def iter_payloads(self, begin: int, end: int) -> Iterator[list[bytes]]:
+        """The payloads of the events in [begin, end), a block's at a time; errors as `iter_blocks`."""
+        for block in self.blocks(begin, end):
+            if begin <= block.base and block.base + block.count <= end:
+                yield block.payloads()
+            else:
+                yield [payload for index, kind, _, payload in block.items() if kind == 0 and begin <= index < end]
+
+    def blocks(self, begin: int, end: int, *, newest: bool = False) -> Iterator[Block]:
+        """The blocks that hold entries of [begin, end), whole, the first or with `newest` the last one first. Errors
+        as `iter_blocks`. While the caller works on one run of them, a thread decompresses the next."""
         if begin >= end:
             return
-        block, last = self._find(begin), self._find(end - 1)
-        while block <= last:
-            stop, size = block + 1, self.table.raw[block]
-            while stop <= last and size + self.table.raw[stop] <= _SCAN_BYTES:
+        runs = self._runs(self._find(begin), self._find(end - 1) + 1)
+        for run in ahead(self._decode_run, runs[::-1] if newest else runs):
+            yield from reversed(run) if newest else run
+
+    def block_at(self, index: int) -> Block:
+        """The block that holds an entry, from the cache if it is among the 64 last used. Raises as `payload`."""
+        return self._block(self._find(index))
+
+    def _runs(self, begin: int, end: int) -> list[tuple[int, int]]:
+        runs = []
+        while begin < end:
+            stop, size = begin + 1, self.table.raw[begin]
+            while stop < end and size + self.table.raw[stop] <= _SCAN_BYTES:
                 size += self.table.raw[stop]
                 stop += 1
-            raw, offset = self._decompress(block, stop), 0
-            for k in range(block, stop):
-                yield self._decode(k, raw[offset : offset + self.table.raw[k]])
-                offset += self.table.raw[k]
-            block = stop
+            runs.append((begin, stop))
+            begin = stop
+        return runs
+
+    def _decode_run(self, begin: int, end: int) -> list[Block]:
+        raw, offset, blocks = self.decompress_blocks(begin, end), 0, []
+        for k in range(begin, end):
+            blocks.append(self._decode(k, raw[offset : offset + self.table.raw[k]]))
+            offset += self.table.raw[k]
+        return blocks
 
     def verify(
         self,
@@ -320,14 +310,15 @@ class SealedSegment:
             if block is not None:
                 self._cache.move_to_end(k)
                 return block
-        block = self._decode(k, self._decompress(k, k + 1))
+        block = self._decode(k, self.decompress_blocks(k, k + 1))
         with self._lock:
             self._cache[k] = block
             if len(self._cache) > _CACHED_BLOCKS:
                 self._cache.popitem(last=False)
         return block
 
-    def _decompress(self, begin: int, end: int) -> bytes:
+    def decompress_blocks(self, begin: int, end: int) -> bytes:
+        """The raw bytes of blocks [begin, end), joined; errors as `payload`."""
         offset = self.table.offset[begin]
         frames = self.read(offset, self.table.offset[end] - offset, f"block {begin}")
         try:
@@ -340,7 +331,7 @@ class SealedSegment:
         with self._lock:
             status = lib.ledger_block_decode(raw, len(raw), self._rows, self._count)
             count = int(self._count[0])
-            table = as_bytes(self._rows, count * _ROW.size) if status == lib.LEDGER_OK else b""
+            table = as_bytes(self._rows, count * ROW.size) if status == lib.LEDGER_OK else b""
         if status != lib.LEDGER_OK or count != 1 << self.table.level(k):
             raise self.bad_block(k, "its columns break a rule")
         return Block(self.table.first[k], raw, table)

@@ -9,9 +9,7 @@ border is part of the check. See docs/format.md §7; csrc/block_check.c."""
 from __future__ import annotations
 
 import hashlib
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import local
 from typing import TYPE_CHECKING, Any, Final
@@ -20,6 +18,7 @@ from ledger._native import as_bytes, ffi, lib
 from ledger.encoding.block import Decompressor, FrameError
 from ledger.encoding.segment import ZERO_HASH, corrupt
 from ledger.errors import CorruptionError
+from ledger.storage.ahead import ahead
 
 if TYPE_CHECKING:
     from ledger.storage.sealed import SealedSegment
@@ -97,29 +96,12 @@ def check_segment(
     thread; memory: some 6 MiB a thread."""
     check = _Check(segment, before)
     check.start()
-    for chunk in _in_order(check, threads):
+    bounds = list(check.bounds())
+    for chunk in ahead(check.chunk, bounds, threads if threads > 1 else 0):
         check.add(chunk)
         if on_progress is not None:
             on_progress(segment.table.first[chunk.end] - segment.base)
     return check.finish()
-
-
-def _in_order(check: _Check, threads: int) -> Iterator[_Chunk]:
-    """The chunks in order, a few of them being worked on ahead by other threads."""
-    if threads <= 1:
-        yield from (check.chunk(begin, end) for begin, end in check.bounds())
-        return
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="ledger-check")
-    ahead: deque[Future[_Chunk]] = deque()
-    try:
-        for begin, end in check.bounds():
-            ahead.append(pool.submit(check.chunk, begin, end))
-            if len(ahead) > threads:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def set_chain(chain: Any, fingerprint: bytes, size: int, time: int, link: bytes) -> None:

@@ -116,7 +116,7 @@ class Store:
         if finding.evidence and not self.salvage:
             raise refuse(self.paths, finding)
         if (good and head.generation > 1) or not good:
-            self._note("HEAD is damaged: the newest batches were found by reading the active file")
+            self.note_degraded("HEAD is damaged: the newest batches were found by reading the active file")
         if not good or (finding.segno, finding.end) > (head.segno, head.synced_end):
             head.segno, head.synced_end = finding.segno, finding.end
         return head
@@ -129,7 +129,8 @@ class Store:
         finally:
             segment.close()
 
-    def _note(self, text: str) -> None:
+    def note_degraded(self, text: str) -> None:
+        """Keep what is wrong and stops nothing, once, for `stats()` and verification."""
         if text not in self.degraded:
             self.degraded.append(text)
 
@@ -171,7 +172,7 @@ class Store:
                 segment=number,
             ) from None
         if segment.good_headers == 1:
-            self._note(f"one of the two header copies of segment {number} is damaged; the other serves")
+            self.note_degraded(f"one of the two header copies of segment {number} is damaged; the other serves")
         return segment
 
     def _finish(self, segment: ActiveSegment) -> None:
@@ -193,7 +194,7 @@ class Store:
         except CorruptionError as error:
             if not self.salvage:
                 raise
-            self._note(str(error))
+            self.note_degraded(str(error))
 
     def _add(self, segment: Segment) -> None:
         expected = 0
@@ -268,10 +269,19 @@ class Store:
             segment = self._locate(at)
             if isinstance(segment, ActiveSegment):
                 stop = min(end, segment.size)
-                yield from (Item(*item) for item in segment.payloads(at, stop))
+                yield from map(Item._make, segment.items(at, stop))
             else:
                 stop = min(end, segment.end)
                 yield from map(Item._make, segment.iter_items(at, stop))
+            at = stop
+
+    def payloads(self, begin: int, end: int) -> Iterator[list[bytes]]:
+        """The payloads of the events (kind 0) among entries [begin, end), in order, up to 128 a list."""
+        at = begin
+        while at < end:
+            segment = self._locate(at)
+            stop = min(end, segment.size if isinstance(segment, ActiveSegment) else segment.end)
+            yield from segment.iter_payloads(at, stop)
             at = stop
 
     def node(self, level: int, i: int) -> bytes:

@@ -132,8 +132,8 @@ class Writer:
         if status in (lib.LEDGER_WAITING, lib.LEDGER_RECOVER):
             status = self._wait(core, request[0], status, outcome, buffer)
         if status != lib.LEDGER_OK:
-            raise self._refusal(status, outcome) or self.error(status, "appending")
-        return Receipts(outcome.base, outcome.time, bytes(rows)), outcome.hints
+            raise self.refusal(status, outcome) or self.error(status, "appending")
+        return Receipts(outcome.base, outcome.time, rows), outcome.hints
 
     def _wait(self, core: Any, request: Any, status: int, outcome: Any, rows: Any) -> int:
         try:
@@ -146,7 +146,7 @@ class Writer:
             raise
         return int(status)
 
-    def _refusal(self, status: int, outcome: Any) -> EventError | None:
+    def refusal(self, status: int, outcome: Any) -> EventError | None:
         text = _REFUSED_AT_DOOR.get(status)
         if text is None:
             return None

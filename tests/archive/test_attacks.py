@@ -134,7 +134,7 @@ def test_an_archive_as_it_was_shipped_has_no_finding(world: World) -> None:
     report = world.audit(sample=None)
     assert report.findings == []
     assert report.objects == report.good == report.reread
-    assert report.objects == 5 + 2 + 3  # segments, identity and index key, manifests
+    assert report.objects == 5 + 5 + 2 + 3  # segments, indexes, identity and index key, manifests
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)

@@ -176,7 +176,7 @@ def test_damage_in_the_archive_is_never_served(
     else:
         assert report.root == log.root_at(report.size).hex()
         changed = damaged[: len(bytes_)] != bytes_  # what follows the listed length is not read
-        listed = changed and ("/seg/" in key or key.endswith("index-key"))
+        listed = changed and ("/seg/" in key or "/idx/" in key or key.endswith("index-key"))
         assert bool(report.missing) == listed
     finally:
         target.store[key] = kept

@@ -126,10 +126,11 @@ class ShipperMachine(RuleBasedStateMachine):
             if progress.verified is not None:
                 found = self.bucket.stat(progress.verified.key, progress.verified.version)
                 assert found.sha256 == progress.intent.sha256
-                assert progress.intent.mode == "COMPLIANCE"
-                assert covers(found.lock, progress.intent.mode, progress.intent.until)
                 key = keys.parse(name)
-                if key is not None and key.kind == "seg":
+                assert key is not None
+                assert progress.intent.mode == (None if key.kind == "idx" else "COMPLIANCE")
+                assert covers(found.lock, progress.intent.mode, progress.intent.until)
+                if key.kind == "seg":
                     assert progress.intent.sha256 == self.digests[key.number]
 
     @invariant()

@@ -113,7 +113,7 @@ def test_verify_tells_proven_unproven_and_tampered_apart(made: tuple[Path, dict[
     assert "ok" in run("verify", path, *trusted(kept)).stdout
     assert json_of("verify", path, *trusted(kept))["ok"] is True
     run("verify", path, "--fingerprint", "zz", code=2)
-    sealed = next((path / "sealed").iterdir())
+    sealed = next((path / "sealed").glob("*.seg"))
     data = bytearray(sealed.read_bytes())
     data[len(data) // 2] ^= 1
     sealed.chmod(0o600)

@@ -111,7 +111,7 @@ def test_seal_keeps_every_event_readable(tmp_path: Path) -> None:
         assert log.seal() == 0
         assert log.size == size
         assert [e["n"] for e in log] == list(range(3000))
-    assert sorted(p.suffix for p in (tmp_path / "a" / "sealed").iterdir()) == [".seg"]
+    assert sorted(p.suffix for p in (tmp_path / "a" / "sealed").iterdir()) == [".idx", ".seg"]
 
 
 def test_threads_share_one_chain(tmp_path: Path) -> None:

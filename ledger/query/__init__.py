@@ -1,0 +1,1 @@
+"""Search: filters as values, the languages they are written in, and the plan that answers them."""
