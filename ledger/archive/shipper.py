@@ -209,14 +209,20 @@ class Shipper:
             self._sleep(progress.intent.length / self._policy.bytes_per_second)
 
     def _ship_segments(self) -> None:
-        due = [key.number for key in self._source.segment_keys() if self._done(str(key)) is None]
+        """The segments, then their indexes."""
+        self._ship_many(self._source.segment_keys(), self._source.segment)
+        self._ship_many(self._source.index_keys(), self._source.index)
+
+    def _ship_many(self, wanted: list[keys.Key], read: Callable[[int], Item]) -> None:
+        """Some at once. What is wrong with one local file holds up no other; what the target says ends the pass."""
+        due = [key.number for key in wanted if self._done(str(key)) is None]
         failed: list[BaseException] = []
 
-        def one(segno: int) -> None:
+        def one(number: int) -> None:
             if failed:
                 return
             try:
-                self._ship_segment(segno)
+                self._ship(read(number))
             except (CorruptionError, EnvironmentFailure) as error:  # this one only, while the journal works
                 self.report.problems.append(str(error))
                 if not self._journal.is_open:
@@ -225,18 +231,13 @@ class Shipper:
                 failed.append(error)
 
         if self._policy.concurrency == 1 or len(due) < 2:
-            for segno in due:
-                one(segno)
+            for number in due:
+                one(number)
         else:
             with ThreadPoolExecutor(self._policy.concurrency, "sealedger-ship") as pool:
                 list(pool.map(one, due))
         if failed:
             raise failed[0]
-        for key in self._source.index_keys():
-            self._ship(self._source.index(key.number))
-
-    def _ship_segment(self, segno: int) -> None:
-        self._ship(self._source.segment(segno))
 
     def _ship_checkpoints(self) -> None:
         newest = self._catalog.checkpoint_size  # smaller ones are part of what it signs
