@@ -33,7 +33,8 @@ def examine(path: Path, *, adopt: bool = False) -> dict[str, Any]:
     copied = is_copy(paths)
     if adopt and copied:
         write_lock_digest(paths)
-    listings = (paths.list_active(), paths.list_sealed(), paths.list_checkpoints(), paths.list_manifests())
+    folders = (paths.list_active(), paths.list_sealed(), paths.list_checkpoints(), paths.list_ship_logs())
+    listings = (*folders, paths.list_manifests())
     return {
         "origin": identity.origin,
         "fingerprint": identity.fingerprint.hex(),
