@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import chain
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -13,23 +12,21 @@ import msgpack
 
 from ledger.encoding import event as events
 from ledger.encoding.arrays import array_length, packed_array
-from ledger.encoding.identity import as_map
 from ledger.errors import ClosedError, EnvironmentFailure, EventError, NoKeyError, UsageError
-from ledger.merkle import tree
+from ledger.reading import Reading
 from ledger.storage import sealer
 from ledger.storage.active import ActiveSegment
 from ledger.storage.create import create as create_ledger
 from ledger.storage.create import read_identity
 from ledger.storage.paths import Paths
 from ledger.storage.recover import Finding, owed_notes
-from ledger.storage.store import Item, Store
+from ledger.storage.store import Store
 from ledger.storage.writer import HINT_CLOCK, HINT_PREPARE, HINT_ROLLED, LOCK_SEAL, LOCK_SIGN, Writer
 from ledger.types import Limits, Receipt, Receipts, check_limits, interval_ns_of
 from ledger.upkeep import Upkeep
 
 if TYPE_CHECKING:
     from ledger.proofs.verification import VerifyReport
-    from ledger.query.search import Search
     from ledger.stream import PendingAppend, PendingBatch, Stream
 
 __all__ = ["Ledger"]
@@ -37,7 +34,7 @@ __all__ = ["Ledger"]
 Event = Mapping[str, Any]
 
 
-class Ledger:
+class Ledger(Reading):
     """A ledger at `path`: created if it is not there (unless `create=False`), else opened. Context manager.
 
     Several processes and threads may have the same ledger open and append at once. `readonly=True` takes no lock
@@ -71,7 +68,6 @@ class Ledger:
         self._signer = signer
         self._closed = False
         self._stream: Stream | None = None
-        self._search: Search | None = None
         self._owed: list[Finding] = []
         limits = Limits(segment_bytes_max, segment_entries_max, segment_age_max_s, event_bytes_max)
         check_limits(limits)
@@ -116,29 +112,6 @@ class Ledger:
     def last_committed(self) -> Receipt | None:
         """The receipt of the last event that this handle committed."""
         return self._last[-1] if self._last is not None else None
-
-    @property
-    def size(self) -> int:
-        """Entries acknowledged, events and notes, by any process."""
-        return self._open_store().refresh()
-
-    @property
-    def root(self) -> bytes:
-        """RFC 6962 root over all acknowledged entries. Cost: O(log n) node hashes."""
-        return self.root_at(self.size)
-
-    def root_at(self, size: int) -> bytes:
-        """RFC 6962 root of the first `size` entries."""
-        return tree.root(size, self._open_store().node)
-
-    @property
-    def segments(self) -> list[dict[str, Any]]:
-        """Number, base, end and state ("active" or "sealed") of each segment."""
-        return self._open_store().describe()
-
-    def __len__(self) -> int:
-        """Events (kind 0). Cost: O(unsealed entries)."""
-        return self._open_store().count_events()
 
     # ---- append -------------------------------------------------------------------------------------
 
@@ -214,74 +187,6 @@ class Ledger:
             self._stream = Stream(writer, self._heed)
         return self._stream
 
-    # ---- read ---------------------------------------------------------------------------------------
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        """The event or note at `index` (negative: from the end). `IndexError` outside."""
-        index = self._index(index)
-        payload = self._open_store().payload(index)
-        return events.unpack(payload) if index else as_map(payload)
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        """The events (kind 0) acknowledged by now, in order."""
-        return chain.from_iterable(map(events.unpack_list, self._open_store().payloads(0, self.size)))
-
-    def payloads(self, begin: int = 0, end: int | None = None) -> Iterator[bytes]:
-        """The stored bytes of the events (kind 0) among entries [begin, end), in order: the quickest way through."""
-        return chain.from_iterable(
-            self._open_store().payloads(begin, self.size if end is None else min(end, self.size))
-        )
-
-    def entries(self, begin: int = 0, end: int | None = None) -> Iterator[Item]:
-        """Entries [begin, end) with index, kind, time and payload bytes; `end` defaults to the size now."""
-        return self._open_store().items(begin, self.size if end is None else min(end, self.size))
-
-    def payload(self, index: int) -> bytes:
-        """The stored bytes at `index`."""
-        return self._open_store().payload(self._index(index))
-
-    def entry(self, index: int) -> bytes:
-        """The 104 hashed bytes at `index`, rebuilt from what is stored."""
-        return self._open_store().entry(self._index(index))[0]
-
-    def salt(self, index: int) -> bytes:
-        """The 16 bytes that salt the commitment at `index`: give them only to who may see the event."""
-        return self._open_store().entry(self._index(index))[1]
-
-    def _index(self, index: int) -> int:
-        return index + self.size if index < 0 else index
-
-    def tail(
-        self, after: int | None = None, *, follow: bool = False, poll_s: float = 0.05
-    ) -> Iterator[tuple[int, dict[str, Any]]]:
-        """(index, event) of events after index `after` (default: from now on); with `follow`, for ever. Sees each
-        event of any process once, through roll and seal."""
-        at = self.size if after is None else after + 1
-        while True:
-            end = self.size
-            for item in self._open_store().items(at, end):
-                if item.kind == 0:
-                    yield item.index, events.unpack(item.payload)
-            at = max(at, end)
-            if not follow:
-                return
-            time.sleep(poll_s)
-
-    def query(self, filter: Any = None, **options: Any) -> Iterator[dict[str, Any]]:
-        """The events that match, newest first: `log.query('actor_id:u1 -action:read time:>=now-7d', limit=50)`.
-        See `search` for filters, options and all else."""
-        return self.search.events(filter, **options)
-
-    @property
-    def search(self) -> Search:
-        """Search by filters: rows, counts, facets, histograms, pages (`ledger.query.search.Search`)."""
-        store = self._open_store()
-        if self._search is None:
-            from ledger.query.search import Search
-
-            self._search = Search.of(store)
-        return self._search
-
     # ---- proofs -------------------------------------------------------------------------------------
 
     def checkpoint(self) -> str:
@@ -314,10 +219,6 @@ class Ledger:
 
         index = self._index(what) if isinstance(what, int) else what.index
         return prover.prove(self._open_store(), self.paths, index, at, self.checkpoint)
-
-    def prove_consistency(self, old: int, new: int | None = None) -> list[bytes]:
-        """The hashes that show the tree of `old` entries to be a prefix of that of `new` (RFC 9162 §2.1.4.1)."""
-        return tree.consistency_proof(old, self.size if new is None else new, self._open_store().node)
 
     def export_tiles(self, folder: Path) -> dict[str, int]:
         """Write the tree of a new checkpoint to `folder` in C2SP's layout (`ledger.proofs.tile_export`)."""

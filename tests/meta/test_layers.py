@@ -26,6 +26,7 @@ LAYERS = {
     "ledger.storage": 5,
     "ledger.proofs": 6,
     "ledger.query": 6,
+    "ledger.reading": 7,
     "ledger.upkeep": 7,
     "ledger.engine": 7,
     "ledger.stream": 7,
