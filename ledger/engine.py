@@ -12,8 +12,8 @@ import msgpack
 
 from ledger.encoding import event as events
 from ledger.encoding.arrays import array_length, packed_array
-from ledger.errors import ClosedError, EnvironmentFailure, EventError, NoKeyError, UsageError
-from ledger.reading import Reading
+from ledger.errors import ClosedError, EnvironmentFailure, EventError, UsageError
+from ledger.signing import Signing
 from ledger.storage import sealer
 from ledger.storage.active import ActiveSegment
 from ledger.storage.create import create as create_ledger
@@ -21,12 +21,11 @@ from ledger.storage.create import read_identity
 from ledger.storage.paths import Paths
 from ledger.storage.recover import Finding, owed_notes
 from ledger.storage.store import Store
-from ledger.storage.writer import HINT_CLOCK, HINT_PREPARE, HINT_ROLLED, LOCK_SEAL, LOCK_SIGN, Writer
+from ledger.storage.writer import HINT_CLOCK, HINT_PREPARE, HINT_ROLLED, LOCK_SEAL, Writer
 from ledger.types import Limits, Receipt, Receipts, check_limits, interval_ns_of
 from ledger.upkeep import Upkeep
 
 if TYPE_CHECKING:
-    from ledger.proofs.verification import VerifyReport
     from ledger.stream import PendingAppend, PendingBatch, Stream
 
 __all__ = ["Ledger"]
@@ -34,7 +33,7 @@ __all__ = ["Ledger"]
 Event = Mapping[str, Any]
 
 
-class Ledger(Reading):
+class Ledger(Signing):
     """A ledger at `path`: created if it is not there (unless `create=False`), else opened. Context manager.
 
     Several processes and threads may have the same ledger open and append at once. `readonly=True` takes no lock
@@ -97,16 +96,6 @@ class Ledger(Reading):
         from ledger.proofs import keys
 
         return keys.for_new_ledger(self.path, self._signer, new_key=new_key)
-
-    @property
-    def origin(self) -> str:
-        """The name under which checkpoints are signed: `<name>/<16 hex>`."""
-        return self.identity.origin
-
-    @property
-    def fingerprint(self) -> bytes:
-        """F, 32 bytes: pinning it pins id, origin and first keys."""
-        return self.identity.fingerprint
 
     @property
     def last_committed(self) -> Receipt | None:
@@ -186,51 +175,6 @@ class Ledger(Reading):
         if self._stream is None or self._stream.pid != os.getpid():
             self._stream = Stream(writer, self._heed)
         return self._stream
-
-    # ---- proofs -------------------------------------------------------------------------------------
-
-    def checkpoint(self) -> str:
-        """Sign the acknowledged size and root: a C2SP checkpoint, stored in checkpoints/ and durable.
-
-        Refused (`MismatchError`) when it would not extend the newest checkpoint, on disk or in the signer's
-        state. `NoKeyError` says how to make a key. One process signs at a time."""
-        from ledger.proofs import checkpoints
-
-        with self._open_writer().locked(LOCK_SIGN):
-            return checkpoints.publish(self.paths, self.origin, self.size, self._open_store().node, self.signer())
-
-    def signer(self) -> Any:
-        """The signer given at opening, or the key of this origin in the key folder."""
-        if self._signer is None:
-            from ledger.proofs import keys
-
-            self._signer = keys.load(self.origin, self.path)
-        if self._signer is None:
-            raise NoKeyError(
-                f"there is no signing key for {self.origin}: `sealedger init {self.path}` makes one. "
-                "Appends work without; nothing was changed"
-            )
-        return self._signer
-
-    def prove(self, what: Receipt | int, *, at: str | None = None) -> str:
-        """A `.tlog-proof` of one entry against the checkpoint `at` (default: the newest that covers it, else a
-        new one). Its `extra` line is base64(entry ‖ salt). O(log n)."""
-        from ledger.proofs import prover
-
-        index = self._index(what) if isinstance(what, int) else what.index
-        return prover.prove(self._open_store(), self.paths, index, at, self.checkpoint)
-
-    def export_tiles(self, folder: Path) -> dict[str, int]:
-        """Write the tree of a new checkpoint to `folder` in C2SP's layout (`ledger.proofs.tile_export`)."""
-        from ledger.proofs import tile_export
-
-        return tile_export.export(self._open_store(), folder, self.checkpoint())
-
-    def verify(self, level: str = "full", **options: Any) -> VerifyReport:
-        """Verify this ledger; see `ledger.proofs.verification.verify` for options and grades."""
-        from ledger.proofs.verification import verify
-
-        return verify(self.path, level=level, **options)
 
     # ---- upkeep -------------------------------------------------------------------------------------
 

@@ -42,6 +42,8 @@ class Report(dict[str, Any]):
             yield "PROBLEM", problem
         for text in self["degraded"]:
             yield "degraded", text
+        for key in self["named_keys"]:
+            yield "named", f"note {key['index']}, for {key['use']}: {key['vkey']} (no evidence: ask who owns it)"
         checked, size = self["coverage"].get("checked", 0), self["size"]
         yield "coverage", f"{checked} of {size} entries in {self['seconds']:.2f} s"
         yield "answer", "ok" if self["ok"] else "NOT ok" if self["problems"] else f"{self['require']} is not reached"

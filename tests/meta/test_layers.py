@@ -27,6 +27,7 @@ LAYERS = {
     "ledger.proofs": 6,
     "ledger.query": 6,
     "ledger.reading": 7,
+    "ledger.signing": 7,
     "ledger.upkeep": 7,
     "ledger.engine": 7,
     "ledger.stream": 7,
