@@ -17,7 +17,7 @@ from ledger.signing import Signing
 from ledger.storage import sealer
 from ledger.storage.active import ActiveSegment
 from ledger.storage.create import create as create_ledger
-from ledger.storage.create import read_identity
+from ledger.storage.identity_file import read_identity, restore
 from ledger.storage.paths import Paths
 from ledger.storage.recover import Finding, owed_notes
 from ledger.storage.store import Store
@@ -84,6 +84,8 @@ class Ledger(Signing):
                 self.paths, self.identity.fingerprint, interval_ns=interval_ns, on_recovered=self._owed.append
             )
         try:
+            if self._writer is not None:
+                restore(self.paths, self.identity)
             self._store = Store(self.paths, self.identity, self._writer, salvage=salvage)
             self._upkeep = Upkeep(self._do_upkeep)
             self._pay_notes()
@@ -144,7 +146,9 @@ class Ledger(Signing):
             self._heed(hints)
         return receipts
 
-    def _append_note(self, note: dict[str, Any]) -> Receipt:
+    def append_note(self, note: dict[str, Any]) -> Receipt:
+        """Append a note: an act of the ledger itself, without personal data; `note["note"]` names its kind
+        (docs/format.md §9). For parts of sealedger. Durable when it returns."""
         receipts, hints = self._open_writer().append(msgpack.packb(note), 1, kind=1)
         if hints & (HINT_PREPARE | HINT_ROLLED):
             self._upkeep.wake()
@@ -189,12 +193,12 @@ class Ledger(Signing):
 
     def _seal_closed(self) -> int:
         with self._open_writer().locked(LOCK_SEAL):
-            return sealer.seal_closed(self._open_store(), self._append_note)
+            return sealer.seal_closed(self._open_store(), self.append_note)
 
     def _heed(self, hints: int) -> None:
         if hints & HINT_CLOCK:
             now = time.time_ns()
-            self._append_note({"note": "clock", "wall_ns": now, "boot_ns": time.clock_gettime_ns(time.CLOCK_BOOTTIME)})
+            self.append_note({"note": "clock", "wall_ns": now, "boot_ns": time.clock_gettime_ns(time.CLOCK_BOOTTIME)})
         if hints & (HINT_PREPARE | HINT_ROLLED):
             self._upkeep.wake()
         if self._owed:
@@ -212,7 +216,7 @@ class Ledger(Signing):
             return
         self._owed.clear()
         for note, done in owed_notes(self.paths):
-            self._append_note(note)
+            self.append_note(note)
             done()
 
     def stats(self) -> dict[str, Any]:

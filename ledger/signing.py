@@ -36,7 +36,7 @@ class Signing(Reading):
         """The writer; raises `ClosedError`, or `UsageError` when open for reading only."""
 
     @abstractmethod
-    def _append_note(self, note: dict[str, Any]) -> Receipt:
+    def append_note(self, note: dict[str, Any]) -> Receipt:
         """Append a note of the ledger; durable when it returns."""
 
     @property
@@ -94,7 +94,7 @@ class Signing(Reading):
             new = successor or keys.successor(self.origin, self.path)
             if new.key.name != old.key.name or new.vkey == old.vkey:
                 raise UsageError(f"the successor of {old.vkey} is another key of the same name, not {new.vkey}")
-            self._append_note({"note": "key", "use": "checkpoints", "vkey": new.vkey, "replaces": old.vkey})
+            self.append_note({"note": "key", "use": "checkpoints", "vkey": new.vkey, "replaces": old.vkey})
             checkpoint = self._publish(old, new)
             if successor is None:
                 keys.promote(self.origin, self.path)
@@ -125,7 +125,7 @@ class Signing(Reading):
             if (found := self._named(name)) is not None:
                 return found  # another process was first
             made = keys.load(name, self.path) or keys.create(name, self.path)
-            receipt = self._append_note({"note": "key", "use": "statements", "vkey": made.vkey})
+            receipt = self.append_note({"note": "key", "use": "statements", "vkey": made.vkey})
             keys.write_noted(name, self.path, receipt.index)
             return made
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from ledger.cli.common import LEDGER_PATH, command, main, wants_json
+from ledger.cli.common import LEDGER_PATH, command, main, new_ledger, wants_json
 
-__all__ = ["backup", "demo", "doctor", "seal"]
+__all__ = ["adopt", "backup", "demo", "doctor", "fork", "seal"]
 
 
 @main.command()
@@ -37,13 +37,36 @@ def backup(path: Path, target: Path) -> Any:
 
 @main.command()
 @click.argument("path", type=LEDGER_PATH)
-@click.option("--adopt", is_flag=True, help="This copy is the ledger now; the original is gone.")
 @command
-def doctor(path: Path, adopt: bool) -> Any:
-    """Say what recovery would find, and what lies here that does not belong; changes nothing but with --adopt."""
+def doctor(path: Path) -> Any:
+    """Say what recovery would find, and what lies here that does not belong; changes nothing."""
     from ledger.storage.doctor import examine
 
-    return examine(path, adopt=adopt)
+    found = examine(path)
+    return found, 1 if found["problems"] or found["evidence"] else 0
+
+
+@main.command()
+@click.argument("path", type=LEDGER_PATH)
+@command
+def adopt(path: Path) -> Any:
+    """Make a copied ledger the ledger itself. Only when the original is gone, or never written to again."""
+    from ledger.succession import adopt as adopt_copy
+
+    return {"adopted": path, "note": adopt_copy(path)}
+
+
+@main.command()
+@click.argument("source", type=LEDGER_PATH)
+@click.argument("target", type=LEDGER_PATH)
+@click.option("--name", help="First part of the new origin; default: that of SOURCE.")
+@command
+def fork(source: Path, target: Path, name: str | None) -> Any:
+    """Begin a new ledger at TARGET that names SOURCE as its predecessor; SOURCE is verified and not changed."""
+    from ledger.succession import fork as follow
+
+    with follow(source, target, name=name) as log:
+        return new_ledger(log)
 
 
 @main.command()

@@ -9,13 +9,26 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ledger.errors import CorruptionError, LedgerError, MismatchError, UsageError, VerificationError
 
-__all__ = ["LEDGER_PATH", "NEGATIVE_INDEXES", "Raw", "Report", "command", "main", "pinned_fingerprint", "wants_json"]
+if TYPE_CHECKING:
+    from ledger.engine import Ledger
+
+__all__ = [
+    "LEDGER_PATH",
+    "NEGATIVE_INDEXES",
+    "Raw",
+    "Report",
+    "command",
+    "main",
+    "new_ledger",
+    "pinned_fingerprint",
+    "wants_json",
+]
 
 LEDGER_PATH = click.Path(path_type=Path)
 
@@ -101,6 +114,19 @@ def _plain(value: Any) -> Any:
 def wants_json() -> bool:
     """Whether the command that runs was given --json, for one that prints while it works."""
     return bool(click.get_current_context().params["as_json"])
+
+
+def new_ledger(log: Ledger) -> dict[str, Any]:
+    """What to keep of a ledger that was just made."""
+    from ledger.proofs import keys
+
+    signer = keys.load(log.origin, log.path) or keys.create(log.origin, log.path)
+    return {
+        "origin": log.origin,
+        "fingerprint": log.fingerprint.hex(),
+        "key": signer.vkey,
+        "next": "keep fingerprint and key elsewhere: verify needs them",
+    }
 
 
 def pinned_fingerprint(text: str | None) -> bytes | None:

@@ -6,7 +6,7 @@
     — <origin>/statements <signature>   C2SP signed note
 
 The key is named `<origin>/statements`, kept like the checkpoint key (`ledger.proofs.keys`), and named by a "key" note
-of the ledger before it signs. Checkpoint keys sign no statements; a statements key counts for no checkpoint [SIGN-2]."""
+of the ledger before it signs. Checkpoint keys sign no statements; its own checkpoints count for nothing [SIGN-2]."""
 
 from __future__ import annotations
 

@@ -26,7 +26,8 @@ from ledger.merkle import tree
 from ledger.proofs import checkpoints
 from ledger.proofs.notes import named_keys, parsed, wrong_seals
 from ledger.storage.active import ActiveSegment
-from ledger.storage.create import read_identity
+from ledger.storage.identity_file import read_identity
+from ledger.storage.inventory import manifest_faults, unacknowledged_bytes
 from ledger.storage.paths import Paths
 from ledger.storage.reindex import check_index
 from ledger.storage.sealed import SealedSegment
@@ -171,7 +172,7 @@ def _check(
         report.lines.append(Line("L0", size, "the acknowledged entries can be read"))
         notes: list[tuple[int, bytes]] = []
         border, checked = _check_segments(store, report, notes, since, index, threads, progress)
-        report.degraded += store.degraded
+        _check_inventory(store, report)
         report.coverage = {"checked": checked, "size": size}
         if report.level == "quick" or checked < size:
             return
@@ -265,6 +266,16 @@ def _check_active(segment: ActiveSegment, border: Border) -> Border:
         as_bytes(state.range.peaks, count * 32),
         border.seal_hash,
     )
+
+
+def _check_inventory(store: Store, report: VerifyReport) -> None:
+    """The manifest against the segments that are open, and what lies after the last batch."""
+    sealed = [segment for segment in store.segments() if isinstance(segment, SealedSegment)]
+    problems, degraded = manifest_faults(store.paths, sealed)
+    report.problems += problems
+    report.degraded += [*store.degraded, *degraded]
+    if after := unacknowledged_bytes(store.paths, store.identity.fingerprint):
+        report.degraded.append(after)
 
 
 def _border_root(border: Border) -> bytes:

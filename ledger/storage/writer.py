@@ -67,8 +67,8 @@ class Writer:
         if is_copy(self.paths):
             raise CopiedLedgerError(
                 f"{self.paths.root} is a copy of a ledger: its `lock` was written elsewhere. Nothing was changed. "
-                "If the original is gone: `sealedger doctor --adopt`; if both live on, this one must not be "
-                "written to. Reading and verifying work as they are"
+                "If the original is gone: `sealedger adopt`; if both live on: `sealedger fork` begins a new ledger "
+                "that follows this one. Reading and verifying work as they are"
             )
         core, fault = ffi.new("ledger_core **"), ffi.new("ledger_fault *")
         status = lib.ledger_core_open(

@@ -33,6 +33,7 @@ LAYERS = {
     "ledger.stream": 7,
     "ledger.aio": 7,
     "ledger.importing": 8,
+    "ledger.succession": 8,
     "ledger.demo_events": 8,
     "ledger.demo": 8,
     "ledger.cli": 9,

@@ -79,19 +79,19 @@ def test_a_key_that_cannot_be_printed_is_not_named(path: Path) -> None:
     """Whoever wrote the note decides what is in it: what is no verifier key never reaches a terminal."""
     with Ledger(path) as log:
         for vkey in ("\u001b[2J", "x", 5, None, {"a": 1}):
-            log._append_note({"note": "key", "use": "checkpoints", "vkey": vkey})
-        log._append_note({"note": "key", "use": ["checkpoints"], "vkey": log.signer().vkey})
-        log._append_note({"note": "sealed", "segno": [1]})
+            log.append_note({"note": "key", "use": "checkpoints", "vkey": vkey})
+        log.append_note({"note": "key", "use": ["checkpoints"], "vkey": log.signer().vkey})
+        log.append_note({"note": "sealed", "segno": [1]})
     report = verify(path)
     assert (report.named_keys, report.problems) == ([], [])
 
 
-@pytest.mark.parametrize("step", ["successor", "_append_note", "publish", "promote"])
+@pytest.mark.parametrize("step", ["successor", "append_note", "publish", "promote"])
 def test_a_rotation_cut_off_is_finished_by_the_next(path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     """After any step the old key still signs, and the next rotation ends with one successor, the same."""
     with Ledger(path) as log, monkeypatch.context() as patch:
         old = log.signer().vkey
-        where = log if step == "_append_note" else checkpoints if step == "publish" else keys
+        where = log if step == "append_note" else checkpoints if step == "publish" else keys
         real = getattr(where, step)
 
         def cut_off(*args: object, **options: object) -> None:
