@@ -10,7 +10,7 @@ import click
 
 from ledger.cli.common import LEDGER_PATH, command, main, new_ledger, wants_json
 
-__all__ = ["adopt", "backup", "demo", "doctor", "fork", "seal"]
+__all__ = ["adopt", "backup", "demo", "doctor", "fork", "repair", "seal"]
 
 
 @main.command()
@@ -67,6 +67,22 @@ def fork(source: Path, target: Path, name: str | None) -> Any:
 
     with follow(source, target, name=name) as log:
         return new_ledger(log)
+
+
+@main.command()
+@click.argument("source", type=LEDGER_PATH)
+@click.argument("target", type=LEDGER_PATH)
+@click.option("--key", "keys", multiple=True, help="A verifier key of SOURCE that you trust.")
+@click.option("--name", help="First part of the new origin; default: that of SOURCE.")
+@command
+def repair(source: Path, target: Path, keys: tuple[str, ...], name: str | None) -> Any:
+    """Write a new ledger at TARGET from what is readable of a damaged SOURCE, which is not changed. Exit 1: not all."""
+    from ledger.repairing import repair as carry_over
+
+    log, done = carry_over(source, target, keys=keys, name=name)
+    with log:
+        result = {**done.as_dict(), **new_ledger(log), "statements_key": log.statement_signer().vkey}
+    return result, 0 if done.whole else 1
 
 
 @main.command()

@@ -34,6 +34,7 @@ LAYERS = {
     "ledger.aio": 7,
     "ledger.importing": 8,
     "ledger.succession": 8,
+    "ledger.repairing": 8,
     "ledger.demo_events": 8,
     "ledger.demo": 8,
     "ledger.cli": 9,
