@@ -19,6 +19,7 @@ from ledger.storage.active import ActiveSegment
 from ledger.storage.create import create as create_ledger
 from ledger.storage.identity_file import read_identity, restore
 from ledger.storage.paths import Paths
+from ledger.storage.place import place_warning
 from ledger.storage.recover import Finding, owed_notes
 from ledger.storage.store import Store
 from ledger.storage.writer import HINT_CLOCK, HINT_PREPARE, HINT_ROLLED, LOCK_SEAL, Writer
@@ -227,6 +228,7 @@ class Ledger(Signing):
             "segments": len(store.segments()),
             "degraded": list(store.degraded),
             "upkeep_error": self._upkeep.error,
+            "place": place_warning(self.paths.root),
         }
         if self._writer is not None:
             result.update(self._writer.stats())

@@ -16,6 +16,7 @@ from ledger.proofs.verification import verify
 from ledger.storage.create import create, is_copy, write_lock_digest
 from ledger.storage.identity_file import read_identity
 from ledger.storage.paths import Paths
+from ledger.storage.place import check_place
 
 __all__ = ["adopt", "begin_after", "fork"]
 
@@ -30,6 +31,7 @@ def adopt(path: str | Path) -> int:
     identity = _identity(paths)
     if not is_copy(paths):
         raise UsageError(f"{path} is no copy of a ledger, it was made here; nothing was changed")
+    check_place(paths.root)
     write_lock_digest(paths)
     with Ledger(path, create=False) as log:
         return int(log.append_note({"note": "copied", "fingerprint": identity.fingerprint}).index)

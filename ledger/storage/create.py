@@ -24,6 +24,7 @@ from ledger.storage.active import BATCHES_BEGIN, HEADER_BYTES, read_exactly
 from ledger.storage.files import boot_id, lock_digest, publish_file, sync_folder, translated
 from ledger.storage.identity_file import from_entry_zero, read_identity, was_used
 from ledger.storage.paths import Paths
+from ledger.storage.place import check_place
 from ledger.types import Limits
 
 __all__ = ["LOCK_BYTES", "create", "is_copy", "write_lock_digest"]
@@ -47,6 +48,7 @@ def create(
     `predecessor`: what LEDGER shall say of the ledger that this one follows (docs/format.md §3). Where segments lie
     and LEDGER does not, they are a ledger's: it gets LEDGER back from entry 0, else `CorruptionError` [CREATE-2]."""
     with translated(f"creating a ledger at {paths.root}; nothing was lost"):
+        check_place(paths.root)
         _make_folders(paths)
         lock = os.open(paths.lock, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
