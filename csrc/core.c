@@ -5,7 +5,7 @@
  * Poison    a failed sync, a failed write that is not for want of space, or a broken invariant; final for the core,
  *           told to other processes by a shared word first and by HEAD after                              [POISON-1]
  * Fork      ledger_core_forget in the child: descriptors closed at once, locks neither freed nor kept      [FORK-1]
- * See       core.h; tests/unit/test_core.py */
+ * See       core.h; tests/unit/test_group_commit.py, tests/fault/, tests/many/ */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>

@@ -3,7 +3,7 @@
  *
  * Valid     a slot is valid when magic, peak count and CRC32C hold; the higher generation counts
  * Why two   a torn write spoils one slot; the other still is a sound lower bound, being older               [HEAD-1]
- * See       tests/unit/test_head.py */
+ * See       tests/unit/test_recover.py, tests/corrupt/test_flip_every_byte.py */
 #include <stdatomic.h>
 #include <string.h>
 

@@ -4,7 +4,7 @@
  * Limits    rows, bytes, paths_max and pairs_max are checked first; all later sizes follow from them
  * Fails     LEDGER_NOMEM and LEDGER_BAD_EVENT leave nothing behind
  * Owns      makes and frees a ledger_index; see index.h
- * See       docs/format.md "Search index"; ledger/index/build.py; tests/unit/test_index.py */
+ * See       docs/format.md "Search index"; ledger/index/build.py; tests/unit/test_index_build.py */
 #include <stdlib.h>
 
 #include "index.h"

@@ -6,7 +6,7 @@
  * Guess     events of one kind have their keys in one order: each node remembers which sibling came next, so a key
  *           costs one memcmp; else a keyed hash finds it, since keys are chosen by strangers
  * Owns      nodes, slots and bytes inside the ledger_index
- * See       docs/format.md "Search index"; tests/unit/test_index.py */
+ * See       docs/format.md "Search index"; tests/unit/test_index_build.py */
 #include <stdlib.h>
 
 #include "index.h"

@@ -285,6 +285,8 @@ typedef struct {
     int32_t zero2;
 } ledger_outcome;
 
+/* The type of the file system under a folder, as in linux/magic.h. LEDGER_IO leaves errno. */
+int ledger_file_system(const char *folder, uint32_t *type);
 /* Opens lock, HEAD and active/ of an existing ledger; joins nothing yet. F and boot id as docs/format.md. */
 int ledger_core_open(const char *path, const uint8_t fingerprint[32], const uint8_t boot_id[16],
                      uint64_t lock_timeout_ns, uint64_t interval_ns, ledger_core **core, ledger_fault *fault);

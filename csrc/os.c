@@ -17,8 +17,8 @@ static int open_in(int folder, const char *name, int flags, mode_t mode) {
     return openat(folder, name, flags, mode);
 }
 
-ledger_os_table ledger_os = {open_in, close,    pread,     pwritev,   fdatasync,
-                             fsync,   fallocate, linkat,   unlinkat,  getrandom, malloc};
+ledger_os_table ledger_os = {open_in, close,    pread,    pwritev, fdatasync, fsync,
+                             fallocate, linkat, unlinkat, fstatfs, getrandom, malloc};
 
 bool ledger_os_read(int file, void *data, size_t size, uint64_t offset) {
     uint8_t *to = data;
@@ -93,6 +93,21 @@ bool ledger_os_fsync(int file) {
         failed = ledger_os.fsync(file);
     } while (failed && errno == EINTR);
     return !failed;
+}
+
+int ledger_file_system(const char *folder, uint32_t *type) {
+    int file = ledger_os.openat(AT_FDCWD, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    if (file < 0) {
+        return LEDGER_IO;
+    }
+    struct statfs facts;
+    int failed;
+    do {
+        failed = ledger_os.fstatfs(file, &facts);
+    } while (failed && errno == EINTR);
+    ledger_os.close(file);
+    *type = failed ? 0 : (uint32_t)facts.f_type; /* a signed word on some systems; the magic numbers are 32 bits */
+    return failed ? LEDGER_IO : LEDGER_OK;
 }
 
 static uint64_t clock_ns(clockid_t which) {

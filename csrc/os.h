@@ -12,6 +12,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 
 typedef struct {
     int (*openat)(int folder, const char *name, int flags, mode_t mode);
@@ -23,6 +24,7 @@ typedef struct {
     int (*fallocate)(int file, int mode, off_t offset, off_t size);
     int (*linkat)(int from_folder, const char *from, int to_folder, const char *to, int flags);
     int (*unlinkat)(int folder, const char *name, int flags);
+    int (*fstatfs)(int file, struct statfs *facts);
     ssize_t (*getrandom)(void *data, size_t size, unsigned flags);
     void *(*allocate)(size_t size);
 } ledger_os_table;

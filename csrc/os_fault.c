@@ -11,10 +11,10 @@
 #include "ledger_core.h"
 #include "os.h"
 
-typedef enum { OPENAT, PREAD, PWRITEV, FDATASYNC, FSYNC, FALLOCATE, LINKAT, UNLINKAT, RANDOM, ALLOCATE, CALLS } call;
+typedef enum { OPENAT, PREAD, PWRITEV, FDATASYNC, FSYNC, FALLOCATE, LINKAT, UNLINKAT, FSTATFS, RANDOM, ALLOCATE, CALLS } call;
 
 static const char *const names[CALLS] = {"openat", "pread",    "pwritev", "fdatasync", "fsync",
-                                         "fallocate", "linkat", "unlinkat", "random",  "allocate"};
+                                         "fallocate", "linkat", "unlinkat", "fstatfs", "random",  "allocate"};
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static ledger_os_table real;
@@ -68,6 +68,18 @@ static int fault_linkat(int from, const char *a, int to, const char *b, int flag
 static int fault_unlinkat(int folder, const char *name, int flags) {
     return fails(UNLINKAT) ? -1 : real.unlinkat(folder, name, flags);
 }
+/* `failure` above 4095 is no errno: the type of a file system that is not at hand, to be reported. */
+static int fault_fstatfs(int file, struct statfs *facts) {
+    int error = fails(FSTATFS);
+    if (error > 0 && error <= 4095) {
+        return -1;
+    }
+    int failed = real.fstatfs(file, facts);
+    if (error) {
+        facts->f_type = (uint32_t)error;
+    }
+    return failed;
+}
 static ssize_t fault_random(void *data, size_t size, unsigned flags) {
     return fails(RANDOM) ? -1 : real.getrandom(data, size, flags);
 }
@@ -78,7 +90,8 @@ int ledger_fault_arm(const char *name, uint64_t nth, int error, int forever, int
     if (!real.openat) {
         real = ledger_os;
         ledger_os = (ledger_os_table){fault_openat,   real.close,  fault_pread,    fault_pwritev, fault_fdatasync,
-                                      fault_fsync,    fault_fallocate, fault_linkat, fault_unlinkat, fault_random,  fault_allocate};
+                                      fault_fsync,    fault_fallocate, fault_linkat, fault_unlinkat,
+                                      fault_fstatfs,  fault_random, fault_allocate};
     }
     memset(counts, 0, sizeof counts);
     armed = -1;

@@ -7,7 +7,7 @@
  * Thread    started by the first submit, or with an interval by the first append; one more possible leader, nothing else.
  *           With an interval it alone leads, once a tick
  * Bound     64 MiB queued or finished and not yet taken; then LEDGER_QUEUE_FULL
- * See       queue.c; tests/unit/test_submit.py */
+ * See       queue.c; tests/unit/test_stream.py */
 #include <string.h>
 #include <sys/eventfd.h>
 #include <time.h>

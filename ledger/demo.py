@@ -50,10 +50,9 @@ def _require(condition: bool, what: str) -> None:
         raise LedgerError(f"the demo found what must not be: {what}")
 
 
-def run(count: int = 300_000, file: str | None = None, folder: Path | None = None) -> dict[str, Any]:
+def run(count: int, file: str | None, console: Console) -> dict[str, Any]:
     """Run the demo; returns the measured figures. Raises when any step's outcome is not what it must be."""
-    console = Console()
-    home = Path(tempfile.mkdtemp(prefix="sealedger-demo-")) if folder is None else folder
+    home = Path(tempfile.mkdtemp(prefix="sealedger-demo-"))
     before = os.environ.get("SEALEDGER_KEY_DIR")
     os.environ["SEALEDGER_KEY_DIR"] = str(home / "keys-elsewhere")
     try:
@@ -63,8 +62,7 @@ def run(count: int = 300_000, file: str | None = None, folder: Path | None = Non
             del os.environ["SEALEDGER_KEY_DIR"]
         else:
             os.environ["SEALEDGER_KEY_DIR"] = before
-        if folder is None:
-            shutil.rmtree(home, ignore_errors=True)
+        shutil.rmtree(home, ignore_errors=True)
 
 
 def _run(console: Console, home: Path, count: int, file: str | None) -> dict[str, Any]:

@@ -12,21 +12,21 @@ import msgpack
 
 from ledger.encoding import event as events
 from ledger.encoding.arrays import array_length, packed_array
-from ledger.errors import ClosedError, EnvironmentFailure, EventError, NoKeyError, UsageError
-from ledger.reading import Reading
+from ledger.errors import ClosedError, EnvironmentFailure, EventError, UsageError
+from ledger.signing import Signing
 from ledger.storage import sealer
 from ledger.storage.active import ActiveSegment
 from ledger.storage.create import create as create_ledger
-from ledger.storage.create import read_identity
+from ledger.storage.identity_file import read_identity, restore
 from ledger.storage.paths import Paths
+from ledger.storage.place import place_warning
 from ledger.storage.recover import Finding, owed_notes
 from ledger.storage.store import Store
-from ledger.storage.writer import HINT_CLOCK, HINT_PREPARE, HINT_ROLLED, LOCK_SEAL, LOCK_SIGN, Writer
+from ledger.storage.writer import HINT_CLOCK, HINT_PREPARE, HINT_ROLLED, LOCK_SEAL, Writer
 from ledger.types import Limits, Receipt, Receipts, check_limits, interval_ns_of
 from ledger.upkeep import Upkeep
 
 if TYPE_CHECKING:
-    from ledger.proofs.verification import VerifyReport
     from ledger.stream import PendingAppend, PendingBatch, Stream
 
 __all__ = ["Ledger"]
@@ -34,7 +34,7 @@ __all__ = ["Ledger"]
 Event = Mapping[str, Any]
 
 
-class Ledger(Reading):
+class Ledger(Signing):
     """A ledger at `path`: created if it is not there (unless `create=False`), else opened. Context manager.
 
     Several processes and threads may have the same ledger open and append at once. `readonly=True` takes no lock
@@ -85,6 +85,8 @@ class Ledger(Reading):
                 self.paths, self.identity.fingerprint, interval_ns=interval_ns, on_recovered=self._owed.append
             )
         try:
+            if self._writer is not None:
+                restore(self.paths, self.identity)
             self._store = Store(self.paths, self.identity, self._writer, salvage=salvage)
             self._upkeep = Upkeep(self._do_upkeep)
             self._pay_notes()
@@ -97,16 +99,6 @@ class Ledger(Reading):
         from ledger.proofs import keys
 
         return keys.for_new_ledger(self.path, self._signer, new_key=new_key)
-
-    @property
-    def origin(self) -> str:
-        """The name under which checkpoints are signed: `<name>/<16 hex>`."""
-        return self.identity.origin
-
-    @property
-    def fingerprint(self) -> bytes:
-        """F, 32 bytes: pinning it pins id, origin and first keys."""
-        return self.identity.fingerprint
 
     @property
     def last_committed(self) -> Receipt | None:
@@ -155,7 +147,9 @@ class Ledger(Reading):
             self._heed(hints)
         return receipts
 
-    def _append_note(self, note: dict[str, Any]) -> Receipt:
+    def append_note(self, note: dict[str, Any]) -> Receipt:
+        """Append a note: an act of the ledger itself, without personal data; `note["note"]` names its kind
+        (docs/format.md §9). For parts of sealedger. Durable when it returns."""
         receipts, hints = self._open_writer().append(msgpack.packb(note), 1, kind=1)
         if hints & (HINT_PREPARE | HINT_ROLLED):
             self._upkeep.wake()
@@ -187,51 +181,6 @@ class Ledger(Reading):
             self._stream = Stream(writer, self._heed)
         return self._stream
 
-    # ---- proofs -------------------------------------------------------------------------------------
-
-    def checkpoint(self) -> str:
-        """Sign the acknowledged size and root: a C2SP checkpoint, stored in checkpoints/ and durable.
-
-        Refused (`MismatchError`) when it would not extend the newest checkpoint, on disk or in the signer's
-        state. `NoKeyError` says how to make a key. One process signs at a time."""
-        from ledger.proofs import checkpoints
-
-        with self._open_writer().locked(LOCK_SIGN):
-            return checkpoints.publish(self.paths, self.origin, self.size, self._open_store().node, self.signer())
-
-    def signer(self) -> Any:
-        """The signer given at opening, or the key of this origin in the key folder."""
-        if self._signer is None:
-            from ledger.proofs import keys
-
-            self._signer = keys.load(self.origin, self.path)
-        if self._signer is None:
-            raise NoKeyError(
-                f"there is no signing key for {self.origin}: `sealedger init {self.path}` makes one. "
-                "Appends work without; nothing was changed"
-            )
-        return self._signer
-
-    def prove(self, what: Receipt | int, *, at: str | None = None) -> str:
-        """A `.tlog-proof` of one entry against the checkpoint `at` (default: the newest that covers it, else a
-        new one). Its `extra` line is base64(entry ‖ salt). O(log n)."""
-        from ledger.proofs import prover
-
-        index = self._index(what) if isinstance(what, int) else what.index
-        return prover.prove(self._open_store(), self.paths, index, at, self.checkpoint)
-
-    def export_tiles(self, folder: Path) -> dict[str, int]:
-        """Write the tree of a new checkpoint to `folder` in C2SP's layout (`ledger.proofs.tile_export`)."""
-        from ledger.proofs import tile_export
-
-        return tile_export.export(self._open_store(), folder, self.checkpoint())
-
-    def verify(self, level: str = "full", **options: Any) -> VerifyReport:
-        """Verify this ledger; see `ledger.proofs.verification.verify` for options and grades."""
-        from ledger.proofs.verification import verify
-
-        return verify(self.path, level=level, **options)
-
     # ---- upkeep -------------------------------------------------------------------------------------
 
     def seal(self) -> int:
@@ -258,12 +207,12 @@ class Ledger(Reading):
 
     def _seal_closed(self) -> int:
         with self._open_writer().locked(LOCK_SEAL):
-            return sealer.seal_closed(self._open_store(), self._append_note)
+            return sealer.seal_closed(self._open_store(), self.append_note)
 
     def _heed(self, hints: int) -> None:
         if hints & HINT_CLOCK:
             now = time.time_ns()
-            self._append_note({"note": "clock", "wall_ns": now, "boot_ns": time.clock_gettime_ns(time.CLOCK_BOOTTIME)})
+            self.append_note({"note": "clock", "wall_ns": now, "boot_ns": time.clock_gettime_ns(time.CLOCK_BOOTTIME)})
         if hints & (HINT_PREPARE | HINT_ROLLED):
             self._upkeep.wake()
         if self._owed:
@@ -281,7 +230,7 @@ class Ledger(Reading):
             return
         self._owed.clear()
         for note, done in owed_notes(self.paths):
-            self._append_note(note)
+            self.append_note(note)
             done()
 
     def stats(self) -> dict[str, Any]:
@@ -292,6 +241,7 @@ class Ledger(Reading):
             "segments": len(store.segments()),
             "degraded": list(store.degraded),
             "upkeep_error": self._upkeep.error,
+            "place": place_warning(self.paths.root),
         }
         if self._writer is not None:
             result.update(self._writer.stats())

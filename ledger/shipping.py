@@ -32,7 +32,7 @@ class LedgerOwner:
 
     def append_note(self, note: dict[str, Any]) -> None:
         """Durable when it returns."""
-        self._log._append_note(note)
+        self._log.append_note(note)
 
     def checkpoint(self) -> None:
         """Sign what is acknowledged now; without a key the archive goes without."""

@@ -14,8 +14,8 @@ from ledger.archive import keys
 from ledger.archive.keys import Key
 from ledger.encoding.segment import Footer
 from ledger.errors import CorruptionError
-from ledger.storage.create import read_identity
 from ledger.storage.files import open_regular, read_file
+from ledger.storage.identity_file import read_identity
 from ledger.storage.paths import CheckpointName, Paths
 from ledger.storage.sealed import SealedSegment
 from ledger.storage.stub import EvictedSegment

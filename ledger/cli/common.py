@@ -9,15 +9,32 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ledger.errors import CorruptionError, LedgerError, MismatchError, UsageError, VerificationError
 
-__all__ = ["LEDGER_PATH", "Raw", "Report", "command", "main", "pinned_fingerprint"]
+if TYPE_CHECKING:
+    from ledger.engine import Ledger
+
+__all__ = [
+    "LEDGER_PATH",
+    "NEGATIVE_INDEXES",
+    "Raw",
+    "Report",
+    "command",
+    "main",
+    "new_ledger",
+    "pinned_fingerprint",
+    "wants_json",
+]
 
 LEDGER_PATH = click.Path(path_type=Path)
+
+
+# For commands that take an index: -1 is one, not an option.
+NEGATIVE_INDEXES = {"ignore_unknown_options": True}
 
 
 class Raw(str):
@@ -38,6 +55,8 @@ class Report(dict[str, Any]):
             yield "PROBLEM", problem
         for text in self["degraded"]:
             yield "degraded", text
+        for key in self["named_keys"]:
+            yield "named", f"note {key['index']}, for {key['use']}: {key['vkey']} (no evidence: ask who owns it)"
         checked, size = self["coverage"].get("checked", 0), self["size"]
         yield "coverage", f"{checked} of {size} entries in {self['seconds']:.2f} s"
         yield "answer", "ok" if self["ok"] else "NOT ok" if self["problems"] else f"{self['require']} is not reached"
@@ -90,6 +109,24 @@ def _print(result: Any, as_json: bool) -> None:
 
 def _plain(value: Any) -> Any:
     return value.hex() if isinstance(value, bytes) else str(value)
+
+
+def wants_json() -> bool:
+    """Whether the command that runs was given --json, for one that prints while it works."""
+    return bool(click.get_current_context().params["as_json"])
+
+
+def new_ledger(log: Ledger) -> dict[str, Any]:
+    """What to keep of a ledger that was just made."""
+    from ledger.proofs import keys
+
+    signer = keys.load(log.origin, log.path) or keys.create(log.origin, log.path)
+    return {
+        "origin": log.origin,
+        "fingerprint": log.fingerprint.hex(),
+        "key": signer.vkey,
+        "next": "keep fingerprint and key elsewhere: verify needs them",
+    }
 
 
 def pinned_fingerprint(text: str | None) -> bytes | None:

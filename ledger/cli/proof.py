@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ledger.cli.common import LEDGER_PATH, Report, command, main, pinned_fingerprint
+from ledger.cli.common import LEDGER_PATH, NEGATIVE_INDEXES, Report, command, main, pinned_fingerprint
 
 __all__ = ["checkpoint", "prove", "tiles", "verify"]
 
@@ -23,7 +23,7 @@ def checkpoint(path: Path) -> Any:
         return log.checkpoint().rstrip("\n")
 
 
-@main.command()
+@main.command(context_settings=NEGATIVE_INDEXES)
 @click.argument("path", type=LEDGER_PATH)
 @click.argument("index", type=int)
 @click.option("--out", type=LEDGER_PATH, help="Folder for event.tlog-proof and payload; default: print the proof.")

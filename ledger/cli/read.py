@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ledger.cli.common import LEDGER_PATH, Raw, command, main
+from ledger.cli.common import LEDGER_PATH, NEGATIVE_INDEXES, Raw, command, main
 from ledger.errors import UsageError
 
 __all__ = ["cat", "get", "stats", "tail"]
@@ -29,7 +29,7 @@ def cat(path: Path, begin: int, notes: bool) -> Any:
                 click.echo(json_lines.dump(event.unpack(item.payload)))
 
 
-@main.command()
+@main.command(context_settings=NEGATIVE_INDEXES)
 @click.argument("path", type=LEDGER_PATH)
 @click.argument("index", type=int)
 @command

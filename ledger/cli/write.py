@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ledger.cli.common import LEDGER_PATH, command, main
+from ledger.cli.common import LEDGER_PATH, command, main, new_ledger
 from ledger.errors import UsageError
 
 __all__ = ["append", "import_", "init"]
@@ -20,16 +20,9 @@ __all__ = ["append", "import_", "init"]
 def init(path: Path, name: str | None) -> Any:
     """Create a ledger and its signing key; print what to keep elsewhere."""
     from ledger.engine import Ledger
-    from ledger.proofs import keys
 
     with Ledger(path, name=name, new_key=True) as log:
-        signer = keys.load(log.origin, path) or keys.create(log.origin, path)
-        return {
-            "origin": log.origin,
-            "fingerprint": log.fingerprint.hex(),
-            "key": signer.vkey,
-            "next": "keep fingerprint and key elsewhere: verify needs them",
-        }
+        return new_ledger(log)
 
 
 @main.command()

@@ -11,7 +11,8 @@ from ledger.errors import MismatchError, VerificationError
 from ledger.merkle import tree
 from ledger.note import checkpoint_text, sign_note, verify_note
 from ledger.proofs import keys
-from ledger.storage.files import publish_file, read_file
+from ledger.proofs.statements import key_name
+from ledger.storage.files import publish_file, read_file, translated
 from ledger.storage.paths import Paths
 from ledger.verify import Checkpoint, VerifierKey, parse_checkpoint, parse_note, parse_vkey
 
@@ -49,13 +50,13 @@ def stored(paths: Paths) -> tuple[list[Stored], list[str]]:
 
 
 def verified(item: Stored, brought: list[VerifierKey], origin: str) -> bool:
-    """Whether a key that the verifier brought signed this checkpoint of this origin.
+    """Whether a key that the verifier brought signed this checkpoint of this origin; a statements key does not count.
 
     `MismatchError` when such a key's signature is bad."""
     if item.checkpoint.origin != origin:
         return False
     try:
-        verify_note(item.note, brought)
+        verify_note(item.note, [key for key in brought if key.name != key_name(origin)])
     except MismatchError:
         raise
     except VerificationError:
@@ -63,12 +64,12 @@ def verified(item: Stored, brought: list[VerifierKey], origin: str) -> bool:
     return True
 
 
-def publish(paths: Paths, origin: str, size: int, node: Node, signer: Any) -> str:
+def publish(paths: Paths, origin: str, size: int, node: Node, signer: Any, successor: Any = None) -> str:
     """Sign (size, root): after the newest checkpoint was found to be a prefix, and the state file says so.
 
     The caller holds the signing lock and has made `size` durable. Durable when it returns. `MismatchError`,
     nothing signed, when the tree does not extend what was signed before. A checkpoint of this size that this
-    signer has signed is given again; one by any other key is not taken for it."""
+    signer has signed is given again; one by any other key is not taken for it. A `successor` signs beside. [SIGN-1]"""
     root = tree.root(size, node)
     existing = [item for item in stored(paths)[0] if item.checkpoint.origin == origin]
     if existing:
@@ -82,10 +83,12 @@ def publish(paths: Paths, origin: str, size: int, node: Node, signer: Any) -> st
             )
         own = [parse_vkey(signer.vkey)]
         for item in existing:
-            if item.checkpoint == Checkpoint(origin, size, root) and verified(item, own, origin):
+            if item.checkpoint == Checkpoint(origin, size, root) and successor is None and verified(item, own, origin):
                 return item.note
     keys.write_state(origin, paths.root, size, lambda at: tree.root(at, node))
-    note = sign_note(checkpoint_text(Checkpoint(origin, size, root)), [signer])
+    signers = [signer] if successor is None else [signer, successor]
+    note = sign_note(checkpoint_text(Checkpoint(origin, size, root)), signers)
     data = note.encode()
-    publish_file(paths.checkpoint(size, hashlib.sha256(data).hexdigest()[:8]), data)
+    with translated(f"storing the checkpoint of {size} entries; the ledger is safe, sign again"):
+        publish_file(paths.checkpoint(size, hashlib.sha256(data).hexdigest()[:8]), data)
     return note

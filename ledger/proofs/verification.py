@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from ledger._native import as_bytes, event_fault
-from ledger.encoding import event as events
 from ledger.encoding.identity import Identity
 from ledger.errors import (
     CorruptionError,
@@ -25,8 +24,10 @@ from ledger.errors import (
 )
 from ledger.merkle import tree
 from ledger.proofs import checkpoints
+from ledger.proofs.notes import named_keys, parsed, wrong_seals
 from ledger.storage.active import ActiveSegment
-from ledger.storage.create import read_identity
+from ledger.storage.identity_file import read_identity
+from ledger.storage.inventory import manifest_faults, unacknowledged_bytes
 from ledger.storage.paths import Paths
 from ledger.storage.reindex import check_index
 from ledger.storage.restart import border_root
@@ -69,6 +70,7 @@ class VerifyReport:
     coverage: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     root: str = ""
+    named_keys: list[dict[str, Any]] = field(default_factory=list)  # by notes of the ledger: printed, not trusted
 
     def __bool__(self) -> bool:
         raise TypeError("a verification has grades: use report.ok, and read report.lines")
@@ -170,8 +172,9 @@ def _check(
         size = store.size
         report.size = size
         report.lines.append(Line("L0", size, "the acknowledged entries can be read"))
-        border, checked = _check_segments(store, report, since, index, threads, progress)
-        report.degraded += store.degraded
+        notes: list[tuple[int, bytes]] = []
+        border, checked = _check_segments(store, report, notes, since, index, threads, progress)
+        _check_inventory(store, report)
         report.coverage = {"checked": checked, "size": size}
         if report.level == "quick" or checked < size:
             return
@@ -183,7 +186,7 @@ def _check(
         if report.root != expected.hex():
             report.problems.append("the stored tree nodes give another root than the entries")
             return
-        _check_notes(store, report)
+        _check_notes(store, report, notes)
         report.lines.append(
             Line("L1", size, "payloads, chain, tree and seals agree with each other", "that nobody rewrote all of them")
         )
@@ -199,6 +202,7 @@ def _check(
 def _check_segments(
     store: Store,
     report: VerifyReport,
+    notes: list[tuple[int, bytes]],
     since: int,
     index: bool,
     threads: int,
@@ -223,7 +227,8 @@ def _check_segments(
                 if progress is not None:
                     progress(base + done, store.size)
 
-            border = segment.verify(border, step, threads).after
+            facts = segment.verify(border, step, threads)
+            border, notes[len(notes) :] = facts.after, facts.notes
             if index:
                 problems, degraded = check_index(store.paths, store.identity, segment)
                 report.problems += problems
@@ -231,6 +236,8 @@ def _check_segments(
             checked += segment.end - segment.base
         else:
             border = _check_active(segment, border)
+            rows = range(segment.base, segment.size)
+            notes += [(i, segment.payload(i)) for i in rows if segment.row(i).kind == 1]
             checked += segment.size - segment.base
             if progress is not None:
                 progress(segment.size, store.size)
@@ -268,18 +275,21 @@ def _check_active(segment: ActiveSegment, border: Border) -> Border:
     )
 
 
-def _check_notes(store: Store, report: VerifyReport) -> None:
-    """The "sealed" notes of the unsealed tail must name the seal hashes that are there."""
+def _check_inventory(store: Store, report: VerifyReport) -> None:
+    """The manifest against the segments that are open, and what lies after the last batch."""
+    sealed = [segment for segment in store.segments() if isinstance(segment, SealedSegment)]
+    problems, degraded = manifest_faults(store.paths, sealed)
+    report.problems += problems
+    report.degraded += [*store.degraded, *degraded]
+    if after := unacknowledged_bytes(store.paths, store.identity.fingerprint):
+        report.degraded.append(after)
+
+
+def _check_notes(store: Store, report: VerifyReport, payloads: list[tuple[int, bytes]]) -> None:
+    notes, problems = parsed(payloads)
     seals = {s.segno: s.seal_hash for s in store.segments() if isinstance(s, SealedSegment)}
-    for segment in store.segments():
-        if isinstance(segment, ActiveSegment):
-            for index in range(segment.base, segment.size):
-                if segment.row(index).kind == 1 and index > 0:
-                    note = events.unpack(segment.payload(index))
-                    if note.get("note") == "sealed" and seals.get(note["segno"]) not in (None, note["seal_hash"]):
-                        report.problems.append(
-                            f"segment {note['segno']} is not the one that note {index} says was sealed"
-                        )
+    report.problems += problems + wrong_seals(notes, seals)
+    report.named_keys = named_keys(notes)
 
 
 def _anchor(paths: Paths, identity: Identity, report: VerifyReport, store: Store, brought: list[VerifierKey]) -> int:

@@ -135,9 +135,9 @@ class ActiveSegment:
         """The scan's own state (cdata), for recovery and seal."""
         return self._state
 
-    def read_all(self) -> bytes:
-        """The whole file."""
-        return read_exactly(self._file, int(self.header.file_bytes), 0, str(self.path))
+    def read_all(self, begin: int = 0) -> bytes:
+        """The whole file, or what follows offset `begin`."""
+        return read_exactly(self._file, int(self.header.file_bytes) - begin, begin, str(self.path))
 
     def refresh(self, end: int) -> None:
         """Read on to file offset `end`, all of which is acknowledged: anything but sound batches up to there

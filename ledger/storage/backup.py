@@ -9,8 +9,9 @@ from pathlib import Path
 from ledger._native import ffi, lib
 from ledger.errors import CorruptionError, UsageError
 from ledger.storage.active import ActiveSegment
-from ledger.storage.create import LOCK_BYTES, read_identity
+from ledger.storage.create import LOCK_BYTES
 from ledger.storage.files import sync_folder, translated
+from ledger.storage.identity_file import read_identity
 from ledger.storage.paths import Paths
 
 __all__ = ["backup"]

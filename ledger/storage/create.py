@@ -14,33 +14,41 @@ import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from ledger._native import ffi, lib, raise_status
 from ledger.encoding import identity
 from ledger.encoding.identity import Identity
 from ledger.errors import CorruptionError, EnvironmentFailure
-from ledger.storage.active import BATCHES_BEGIN, HEADER_BYTES, ActiveSegment, read_exactly
-from ledger.storage.files import boot_id, lock_digest, publish_file, read_file, sync_folder, translated
+from ledger.storage.active import BATCHES_BEGIN, HEADER_BYTES, read_exactly
+from ledger.storage.files import boot_id, lock_digest, publish_file, sync_folder, translated
+from ledger.storage.identity_file import from_entry_zero, read_identity, was_used
 from ledger.storage.paths import Paths
+from ledger.storage.place import check_place
 from ledger.types import Limits
 
-__all__ = ["LOCK_BYTES", "create", "read_identity"]
+__all__ = ["LOCK_BYTES", "create", "is_copy", "write_lock_digest"]
 
 LOCK_BYTES = HEAD_BYTES = 8192
 _FIRST_FILE_BYTES = 1 << 20
 _LOCK_MAGIC = b"LGLOCK1\x00"
 
 
-def read_identity(paths: Paths) -> Identity:
-    """LEDGER, checked. `FileNotFoundError` when there is none."""
-    return identity.decode(read_file(paths.ledger))
-
-
-def create(paths: Paths, *, name: str, limits: Limits, keys: Callable[[str], tuple[str, ...]]) -> Identity:
+def create(
+    paths: Paths,
+    *,
+    name: str,
+    limits: Limits,
+    keys: Callable[[str], tuple[str, ...]],
+    predecessor: dict[str, Any] | None = None,
+) -> Identity:
     """Make a ledger at `paths`, or return the identity of the one that is there. Durable when it returns.
 
-    `keys(origin)` gives the verifier keys that LEDGER shall name; it is called by the one process that creates."""
+    `keys(origin)` gives the verifier keys that LEDGER shall name; it is called by the one process that creates.
+    `predecessor`: what LEDGER shall say of the ledger that this one follows (docs/format.md §3). Where segments lie
+    and LEDGER does not, they are a ledger's: it gets LEDGER back from entry 0, else `CorruptionError` [CREATE-2]."""
     with translated(f"creating a ledger at {paths.root}; nothing was lost"):
+        check_place(paths.root)
         _make_folders(paths)
         lock = os.open(paths.lock, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
@@ -48,7 +56,7 @@ def create(paths: Paths, *, name: str, limits: Limits, keys: Callable[[str], tup
             fcntl.fcntl(lock, fcntl.F_OFD_SETLKW, whole_byte_0)
             if paths.ledger.exists():
                 return read_identity(paths)
-            return _create_locked(paths, name, limits, keys)
+            return _create_locked(paths, name, limits, keys, predecessor)
         finally:
             os.close(lock)
 
@@ -97,11 +105,22 @@ def is_copy(paths: Paths) -> bool:
     return data != _LOCK_MAGIC + lock_digest(paths.lock)
 
 
-def _create_locked(paths: Paths, name: str, limits: Limits, keys: Callable[[str], tuple[str, ...]]) -> Identity:
-    unfinished = _unfinished(paths)
+def _create_locked(
+    paths: Paths,
+    name: str,
+    limits: Limits,
+    keys: Callable[[str], tuple[str, ...]],
+    predecessor: dict[str, Any] | None,
+) -> Identity:
+    unfinished = from_entry_zero(paths)
     if unfinished is not None:
         publish_file(paths.ledger, unfinished.data)
         return unfinished
+    if was_used(paths) or paths.list_sealed().found or any(segno > 0 for segno in paths.list_active().found):
+        raise CorruptionError(
+            f"{paths.root} is a ledger's folder without LEDGER, and entry 0 cannot be read either. Nothing was "
+            "changed; restore LEDGER or segment 0 from a backup"
+        )
     made = identity.encode(
         name=name,
         created_ns=time.time_ns(),
@@ -109,6 +128,7 @@ def _create_locked(paths: Paths, name: str, limits: Limits, keys: Callable[[str]
         keys=keys,
         nonce=secrets.token_bytes(32),
         index_key=paths.index_key.read_bytes(),
+        predecessor=predecessor,
     )
     paths.active(0).unlink(missing_ok=True)
     temporary = paths.temporary(paths.active(0))
@@ -120,27 +140,6 @@ def _create_locked(paths: Paths, name: str, limits: Limits, keys: Callable[[str]
     publish_file(paths.ledger, made.data)
     sync_folder(paths.root.parent)
     return made
-
-
-def _unfinished(paths: Paths) -> Identity | None:
-    """The identity in entry 0 of a creation that stopped before LEDGER was linked, if it is sound."""
-    try:
-        descriptor = os.open(paths.active(0), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return None
-    try:
-        header = ffi.new("ledger_active_header *")
-        if lib.ledger_active_header_decode(os.pread(descriptor, HEADER_BYTES, 0), header) != lib.LEDGER_OK:
-            return None
-        fingerprint = bytes(ffi.buffer(header.fingerprint, 32))
-    finally:
-        os.close(descriptor)
-    segment = ActiveSegment(paths.active(0), fingerprint)
-    try:
-        segment.scan_to(int(segment.header.file_bytes))
-        return identity.decode(segment.payload(0)) if segment.size > 0 else None
-    finally:
-        segment.close()
 
 
 def _write_first_file(path: Path, made: Identity) -> None:

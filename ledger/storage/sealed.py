@@ -282,7 +282,15 @@ class SealedSegment:
         return runs
 
     def _decode_run(self, begin: int, end: int) -> list[Block]:
-        raw, offset, blocks = self.decompress_blocks(begin, end), 0, []
+        return self._split(begin, end, self.decompress_blocks(begin, end))
+
+    def notes_of(self, begin: int, end: int, raw: bytes) -> list[tuple[int, bytes]]:
+        """(index, payload) of each entry that is no event, in blocks [begin, end) whose raw bytes are given."""
+        blocks = self._split(begin, end, raw)
+        return [(index, payload) for block in blocks for index, kind, _, payload in block.items() if kind]
+
+    def _split(self, begin: int, end: int, raw: bytes) -> list[Block]:
+        offset, blocks = 0, []
         for k in range(begin, end):
             blocks.append(self._decode(k, raw[offset : offset + self.table.raw[k]]))
             offset += self.table.raw[k]

@@ -63,6 +63,7 @@ class SegmentFacts:
     root_after: bytes
     file_bytes: int
     raw_bytes: int
+    notes: tuple[tuple[int, bytes], ...]  # index and payload of each entry that is no event
     after: Border
 
 
@@ -80,6 +81,7 @@ class _Chunk:
     event_count: int
     time_min: int
     time_max: int
+    notes: list[tuple[int, bytes]]
 
 
 def check_segment(
@@ -93,7 +95,7 @@ def check_segment(
     `on_progress` gets the number of entries done, in this thread, about every 2 MiB. Raises
     `CorruptionError` naming the part or the block, its entries and the first bad one if found; what
     the callback raises ends the check. Reads the file once; cost: 0.5 us an entry and
-    thread; memory: some 6 MiB a thread."""
+    thread; memory: some 6 MiB a thread, and the notes."""
     check = _Check(segment, before)
     check.start()
     bounds = list(check.bounds())
@@ -122,6 +124,7 @@ class _Check:
         self._leaves: Any = ffi.new("ledger_range *")  # of this segment alone
         self._link, self._time = before.link, before.time
         self._event_count, self._time_min, self._time_max = 0, (1 << 64) - 1, 0
+        self._notes: list[tuple[int, bytes]] = []
 
     def start(self) -> None:
         """The border, and all sections but the blocks."""
@@ -167,9 +170,11 @@ class _Check:
         )
         if status != lib.LEDGER_OK:
             raise self._bad_entry(begin, facts)
+        event_count = int(facts.event_count)
         return _Chunk(
             *(begin, end, frames, bytes(leaves), time, bytes(chain.link), int(chain.time)),
-            *(int(facts.event_count), int(facts.time_min), int(facts.time_max)),
+            *(event_count, int(facts.time_min), int(facts.time_max)),
+            segment.notes_of(begin, end, raw) if event_count < table.first[end] - first else [],
         )
 
     def _decompress(self, begin: int, end: int) -> tuple[bytes, bytes]:
@@ -207,6 +212,7 @@ class _Check:
         self._event_count += chunk.event_count
         self._time_min = min(self._time_min, chunk.time_min)
         self._time_max = max(self._time_max, chunk.time_max)
+        self._notes += chunk.notes
 
     def finish(self) -> SegmentFacts:
         """Compare what the entries give with what the footer and the nodes say."""
@@ -219,7 +225,7 @@ class _Check:
         self._agree("greatest time", self._time_max, footer.time_max)
         segment_root = _range_root(self._leaves)
         self._agree("root of the segment", segment_root, footer.segment_root)
-        tree, nodes = self._nodes()
+        tree, nodes = self._tree()
         if nodes != segment.section("nodes"):
             raise corrupt(segment.segno, "nodes", "the entries give other node hashes")
         root_after = _range_root(tree)
@@ -236,10 +242,11 @@ class _Check:
             root_after=root_after,
             file_bytes=segment.file_bytes,
             raw_bytes=footer.raw_bytes,
+            notes=tuple(self._notes),
             after=Border(int(tree.size), self._link, self._time, peaks, segment.seal_hash),
         )
 
-    def _nodes(self) -> tuple[Any, bytes]:
+    def _tree(self) -> tuple[Any, bytes]:
         """The ledger's range after the segment and the nodes, from the border and subtree roots."""
         before, table = self._before, self._segment.table
         tree: Any = ffi.new("ledger_range *")

@@ -18,6 +18,7 @@ from ledger.encoding.identity import Identity
 from ledger.errors import CorruptionError
 from ledger.storage.active import ActiveSegment
 from ledger.storage.files import read_file
+from ledger.storage.identity_file import file_fault
 from ledger.storage.paths import Paths
 from ledger.storage.recover import Finding, examine, newest_active, refuse
 from ledger.storage.sealed import SealedSegment
@@ -55,6 +56,8 @@ class Store:
         self._bases: list[int] = []
         self._size = 0
         _stores.add(self)
+        if fault := file_fault(paths, identity):
+            self.note_degraded(fault)
         self.refresh()
 
     # ---- what there is ------------------------------------------------------------------------------

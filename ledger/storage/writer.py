@@ -26,8 +26,9 @@ from ledger.errors import (
     UsageError,
 )
 from ledger.storage.create import is_copy
-from ledger.storage.files import boot_id
+from ledger.storage.files import boot_id, translated
 from ledger.storage.paths import Paths
+from ledger.storage.place import check_locks, check_place
 from ledger.storage.recover import Finding, recover
 from ledger.types import Receipts
 
@@ -67,9 +68,12 @@ class Writer:
         if is_copy(self.paths):
             raise CopiedLedgerError(
                 f"{self.paths.root} is a copy of a ledger: its `lock` was written elsewhere. Nothing was changed. "
-                "If the original is gone: `sealedger doctor --adopt`; if both live on, this one must not be "
-                "written to. Reading and verifying work as they are"
+                "If the original is gone: `sealedger adopt`; if both live on: `sealedger fork` begins a new ledger "
+                "that follows this one. Reading and verifying work as they are"
             )
+        check_place(self.paths.root)
+        with translated(f"trying the locks of {self.paths.root}; nothing was changed"):
+            check_locks(self.paths.lock)
         core, fault = ffi.new("ledger_core **"), ffi.new("ledger_fault *")
         status = lib.ledger_core_open(
             os.fsencode(self.paths.root), self._fingerprint, boot_id(), _LOCK_TIMEOUT_NS, self._interval_ns, core, fault

@@ -144,7 +144,7 @@ class OwnerOf:
     marks: dict[int, dict[str, Any]] = field(default_factory=dict)
 
     def append_note(self, note: dict[str, Any]) -> None:
-        self.log._append_note(note)
+        self.log.append_note(note)
 
     def checkpoint(self) -> None:
         self.log.checkpoint()

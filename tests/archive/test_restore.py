@@ -27,7 +27,7 @@ from ledger.errors import (
 )
 from ledger.note import checkpoint_text, sign_note
 from ledger.proofs.verification import verify
-from ledger.storage.doctor import examine
+from ledger.succession import adopt
 from ledger.verify import Checkpoint
 from tests.archive.fakes import Clock, FakeTarget, Statements, sealed_ledger, shipper_of
 from tests.archive.faults import FaultyTarget
@@ -130,7 +130,7 @@ def test_a_restored_ledger_takes_events_and_does_not_ship(
     assert restored(log, target, statements, tmp_path / "back").lost_tail
     with pytest.raises(CopiedLedgerError):
         Ledger(tmp_path / "back")
-    examine(tmp_path / "back", adopt=True)
+    adopt(tmp_path / "back")
     there = {key: list(versions) for key, versions in target.store.items()}
     with Ledger(tmp_path / "back") as back:
         back.append({"event_type": "after"})

@@ -19,7 +19,7 @@ from ledger.archive.journal import Journal
 from ledger.archive.policy import Policy, ShipReport
 from ledger.archive.target import Lock, Version
 from ledger.errors import AccessRefusedError, LockedError, UsageError
-from ledger.storage.doctor import examine
+from ledger.succession import adopt
 from tests.archive.fakes import DAY_S, YEAR_S, Clock, FakeTarget, OwnerOf, Statements, sealed_ledger, shipper_of
 from tests.archive.faults import FaultyTarget, Killed, dying_after
 
@@ -223,7 +223,7 @@ def test_a_forked_ledger_stops_the_target(log: Ledger, statements: Statements, t
         assert run(log, target, statements).ok
     log.close()
     shutil.copytree(log.path, tmp_path / "fork")
-    examine(tmp_path / "fork", adopt=True)
+    adopt(tmp_path / "fork")
     if when == "shipped before":
         (tmp_path / "fork" / "ship" / "one.log").unlink()
     with Ledger(log.path) as writer:
@@ -245,7 +245,7 @@ def test_a_ledger_put_back_to_an_older_state_stops(log: Ledger, statements: Stat
     target = FakeTarget()
     log.close()
     shutil.copytree(log.path, tmp_path / "old")
-    examine(tmp_path / "old", adopt=True)
+    adopt(tmp_path / "old")
     with Ledger(log.path) as writer:
         writer.append({"event_type": "more"})
         writer.seal()

@@ -64,6 +64,16 @@ def test_no_work_is_hidden(path: Path) -> None:
     assert not re.search(r"\b(TODO|FIXME|XXX)\b|except[^\n]*:\s*pass\b", path.read_text())
 
 
+@pytest.mark.parametrize("path", C_FILES + PYTHON_FILES, ids=name)
+def test_a_test_that_a_comment_names_is_there(path: Path) -> None:
+    """A pointer to what attacks this file leads somewhere: the whole path, or the name beside another one."""
+    text = path.read_text()
+    named = set(re.findall(r"\btests/[\w/]*(?:\.py)?", text))
+    assert not {place for place in named if not (ROOT / place).exists()}
+    files = {file.name for file in (ROOT / "tests").rglob("test_*.py")}
+    assert not set(re.findall(r"\btest_\w+\.py\b", text)) - files
+
+
 @pytest.mark.parametrize("path", [p for p in C_FILES if p.suffix == ".c"], ids=name)
 def test_c_has_no_warning(path: Path) -> None:
     """Our own C files, strictly; the file that cffi writes is not ours."""

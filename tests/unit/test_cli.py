@@ -57,7 +57,8 @@ def test_append_get_and_cat_give_the_event_back(made: tuple[Path, dict[str, Any]
     assert receipt["index"] == 4
     assert len(bytes.fromhex(receipt["entry"])) == 104
     assert json.loads(run("get", path, 4).stdout) == {"n": 3}
-    assert json.loads(run("get", path, "--", -1).stdout) == {"n": 3}
+    assert json.loads(run("get", path, -1).stdout) == {"n": 3}
+    assert json_of("get", path, -1) == {"n": 3}
     assert [json.loads(line)["n"] for line in run("cat", path).stdout.splitlines()] == [0, 1, 2, 3]
     assert [json.loads(line)["n"] for line in run("cat", path, "--begin", 3).stdout.splitlines()] == [2, 3]
     run("seal", path)
@@ -112,7 +113,8 @@ def test_verify_tells_proven_unproven_and_tampered_apart(made: tuple[Path, dict[
     assert run("checkpoint", path).stdout.startswith(kept["origin"] + "\n")
     assert "ok" in run("verify", path, *trusted(kept)).stdout
     assert json_of("verify", path, *trusted(kept))["ok"] is True
-    run("verify", path, "--fingerprint", "zz", code=2)
+    for text in ("zz", "abcd", "00" * 33):
+        assert "64 hex digits" in run("verify", path, "--fingerprint", text, code=2).stderr
     sealed = next((path / "sealed").glob("*.seg"))
     data = bytearray(sealed.read_bytes())
     data[len(data) // 2] ^= 1
@@ -168,3 +170,18 @@ def test_stats_doctor_and_the_rest_print_json(made: tuple[Path, dict[str, Any]])
     assert json_of("seal", path)["sealed"] == 1
     assert json_of("checkpoint", path).startswith(kept["origin"])
     assert json_of("get", path, 1) is not None
+
+
+def test_prove_takes_an_index_from_the_end(made: tuple[Path, dict[str, Any]]) -> None:
+    """-1 is the last entry, not an option; a misspelt option is still refused."""
+    path, _ = made
+    run("checkpoint", path)
+    assert run("prove", path, -1).stdout == run("prove", path, 3).stdout
+    assert "--ot" in run("prove", path, 3, "--ot", "x", code=2).stderr
+
+
+def test_demo_prints_its_figures_as_json() -> None:
+    """One object on standard output; what is for people goes to standard error."""
+    figures = json_of("demo", "--count", 200)
+    assert figures["events"] == 200
+    assert figures["append_per_s"] > 0

@@ -15,7 +15,7 @@ from ledger.encoding.identity import Identity
 from ledger.errors import CorruptionError, IndexUnusableError
 from ledger.proofs.verification import verify
 from ledger.storage import index_file, sealer
-from ledger.storage.create import read_identity
+from ledger.storage.identity_file import read_identity
 from ledger.storage.index_file import IndexFile, read_index_key
 from ledger.storage.paths import Paths
 from ledger.storage.reindex import build_index, reindex

@@ -39,6 +39,18 @@ def test_only_the_owner_may_read_a_key(tmp_path: Path, key_folder: Path) -> None
         keys.load(ORIGIN, tmp_path / "a")
 
 
+@pytest.mark.parametrize("mode", [0o755, 0o750, 0o701, 0o777])
+def test_only_the_owner_may_enter_the_key_folder(tmp_path: Path, key_folder: Path, mode: int) -> None:
+    """A folder that others may enter or list is refused, for loading, making and signing."""
+    keys.create(ORIGIN, tmp_path / "a")
+    key_folder.chmod(mode)
+    for use in (keys.load, keys.create, keys.read_state):
+        with pytest.raises(UsageError, match="chmod 700"):
+            use(ORIGIN, tmp_path / "a")
+    key_folder.chmod(0o700)
+    assert keys.load(ORIGIN, tmp_path / "a") is not None
+
+
 def test_a_key_is_never_replaced(tmp_path: Path, key_folder: Path) -> None:
     """A second `create` is refused and leaves the first key as it was."""
     keys.create(ORIGIN, tmp_path / "a")
