@@ -18,7 +18,7 @@
 #include "bytes.h"
 #include "core.h"
 
-enum { POISONED = 1, DIRTY = 2, HINT_PREPARE = 1, HINT_ROLLED = 2, HINT_CLOCK = 4, BULK_BATCH_BYTES = 64 << 10 };
+enum { POISONED = 1, DIRTY = 2, HINT_PREPARE = 1, HINT_ROLLED = 2, HINT_CLOCK = 4, HINT_BEGAN = 8, BULK_BATCH_BYTES = 64 << 10 };
 
 static const uint64_t LOCK_SLICE_NS = 100000000; /* then signal handlers run */
 static const int64_t CLOCK_STEP_NS = 1000000000;
@@ -75,6 +75,16 @@ int ledger_join_locked(ledger_core *core) {
     }
     core->joined = true;
     return LEDGER_OK;
+}
+
+/* Notes do not make a segment old: one of notes alone would be closed, and noted, for ever. [ROLL-2] */
+static bool has_event(const ledger_request *group) {
+    for (const ledger_request *request = group; request; request = request->next) {
+        if (request->rows[0].kind == 0) { /* where a batch holds both, its note is last */
+            return true;
+        }
+    }
+    return false;
 }
 
 static bool must_roll(const ledger_core *core, uint64_t batch_bytes, uint64_t count) {
@@ -208,7 +218,10 @@ static int write_batch(ledger_core *core, ledger_request *group, uint32_t *hints
     }
     core->head = next;
     set_dirty(core, false);
-    core->segment_seen_ns = core->segment_seen_ns ? core->segment_seen_ns : ledger_os_boot_ns();
+    if (core->segment_seen_ns == 0 && has_event(group)) {
+        core->segment_seen_ns = ledger_os_boot_ns();
+        *hints |= HINT_BEGAN;
+    }
     core->segment_batches++;
     core->segment_bytes += bytes;
     if (!core->next_prepared && core->head.written_end > core->header.file_bytes / 2) {

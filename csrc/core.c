@@ -201,18 +201,30 @@ int ledger_core_publish(ledger_core *core, const ledger_head *head) {
     return status;
 }
 
-int ledger_core_roll(ledger_core *core) {
+static uint64_t until_old(const ledger_core *core) {
+    uint64_t age = ledger_os_boot_ns() - core->segment_seen_ns, limit = core->header.segment_age_max_ns;
+    return core->segment_seen_ns == 0 ? UINT64_MAX : age > limit ? 0 : limit - age + 1;
+}
+
+static int roll_if(ledger_core *core, uint64_t *left_ns) {
     int status = ledger_core_lock(core, 0, core->lock_timeout_ns);
     if (status != LEDGER_OK) {
         return status == LEDGER_WAITING ? LEDGER_LOCKED : status;
     }
     status = ledger_join_locked(core);
-    if (status == LEDGER_OK && core->head.written_size > core->header.base) {
+    if (status == LEDGER_OK && left_ns) {
+        *left_ns = until_old(core);
+    }
+    if (status == LEDGER_OK && (!left_ns || *left_ns == 0) && core->head.written_size > core->header.base) {
         status = ledger_roll(core, 0);
     }
     ledger_core_unlock(core, 0);
     return status;
 }
+
+int ledger_core_roll(ledger_core *core) { return roll_if(core, NULL); }
+
+int ledger_core_roll_old(ledger_core *core, uint64_t *left_ns) { return roll_if(core, left_ns); }
 
 void ledger_core_read_fault(ledger_core *core, ledger_fault *fault) {
     pthread_mutex_lock(&core->mutex);

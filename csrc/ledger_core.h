@@ -279,7 +279,8 @@ typedef struct {
     uint64_t base;   /* index of the first entry */
     uint64_t time;
     uint64_t count;
-    uint32_t hints;  /* bit 0: the segment is half full and no next one is prepared; bit 1: rolled; bit 2: the clock stepped */
+    uint32_t hints;  /* bit 0: the segment is half full and no next one is prepared; bit 1: rolled; bit 2: the clock stepped;
+                      * bit 3: the first event of this core in its segment */
     uint32_t zero;
     int32_t status;
     int32_t zero2;
@@ -342,6 +343,9 @@ int ledger_completed_event(ledger_core *core); /* an eventfd that is readable wh
 int ledger_core_prepare(ledger_core *core);
 /* Closes the active segment now, if it holds anything. */
 int ledger_core_roll(ledger_core *core);
+/* As ledger_core_roll, when the first event of this core in the segment is older than the segment's limit of age.
+ * left_ns: how long until it is; 0 when it was closed, UINT64_MAX when this core put no event into it. */
+int ledger_core_roll_old(ledger_core *core, uint64_t *left_ns);
 
 /* Creates a file of `bytes` zeros in an open folder, durable when it returns, under `name`: written, or with `reserve`
  * only reserved where the file system can. */

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -22,7 +23,7 @@ from ledger.storage.paths import Paths
 from ledger.storage.place import place_warning
 from ledger.storage.recover import Finding, owed_notes
 from ledger.storage.store import Store
-from ledger.storage.writer import HINT_CLOCK, HINT_PREPARE, HINT_ROLLED, LOCK_SEAL, Writer
+from ledger.storage.writer import HINT_BEGAN, HINT_CLOCK, HINT_PREPARE, HINT_ROLLED, LOCK_SEAL, Writer
 from ledger.types import Limits, Receipt, Receipts, check_limits, interval_ns_of
 from ledger.upkeep import Upkeep
 
@@ -151,8 +152,7 @@ class Ledger(Signing):
         """Append a note: an act of the ledger itself, without personal data; `note["note"]` names its kind
         (docs/format.md §9). For parts of sealedger. Durable when it returns."""
         receipts, hints = self._open_writer().append(msgpack.packb(note), 1, kind=1)
-        if hints & (HINT_PREPARE | HINT_ROLLED):
-            self._upkeep.wake()
+        self._heed_segment(hints)
         return receipts[0]
 
     def append_imported(self, payloads: list[bytes], note: dict[str, Any] | None) -> Receipts:
@@ -186,9 +186,7 @@ class Ledger(Signing):
     def seal(self) -> int:
         """Close the active segment and seal all closed ones. A no-op with nothing but notes. Returns how many."""
         writer = self._open_writer()
-        self._store.refresh()
-        newest = self._store.segments()[-1]
-        if isinstance(newest, ActiveSegment) and any(newest.row(i).kind == 0 for i in range(newest.base, newest.size)):
+        if self._newest_has_events():
             writer.roll()
         return self._seal_closed()
 
@@ -213,16 +211,35 @@ class Ledger(Signing):
         if hints & HINT_CLOCK:
             now = time.time_ns()
             self.append_note({"note": "clock", "wall_ns": now, "boot_ns": time.clock_gettime_ns(time.CLOCK_BOOTTIME)})
-        if hints & (HINT_PREPARE | HINT_ROLLED):
-            self._upkeep.wake()
+        self._heed_segment(hints)
         if self._owed:
             self._pay_notes()
 
-    def _do_upkeep(self) -> None:
-        """In the background: the next active file, and the backlog of seals."""
-        if self._writer is not None and not self._closed:
+    def _heed_segment(self, hints: int) -> None:
+        if hints & (HINT_PREPARE | HINT_ROLLED):
+            self._upkeep.wake()
+        if hints & HINT_BEGAN:
+            self._upkeep.wake_after(self.identity.limits.segment_age_max_s)
+
+    def _do_upkeep(self, asked: bool) -> None:
+        """In the background. Asked: the next active file, and the backlog of seals. Else it is time to see whether the
+        segment has come of age while nobody appends; one of notes alone stays open [ROLL-2]."""
+        if self._writer is None or self._closed:
+            return
+        if asked:
             self._writer.prepare()
-            self._seal_closed()
+        elif (left := self._writer.roll_old()) is not None:
+            if left < math.inf:  # else another process closed it: the next event of this handle gives the hint anew
+                self._upkeep.wake_after(left)
+            return
+        self._seal_closed()
+
+    def _newest_has_events(self) -> bool:
+        self._open_store().refresh()
+        newest = self._store.segments()[-1]
+        return isinstance(newest, ActiveSegment) and any(
+            newest.row(i).kind == 0 for i in range(newest.base, newest.size)
+        )
 
     def _pay_notes(self) -> None:
         """Write the "recovered" note that each quarantined tail is owed [REC-3]."""

@@ -37,12 +37,17 @@ def open_regular(path: Path, flags: int = os.O_RDONLY) -> int:
 
 
 def read_file(path: Path, bytes_max: int = 1 << 28) -> bytes:
-    """The whole of a regular file. `FileNotFoundError` when it is not there."""
-    descriptor = open_regular(path)
-    with os.fdopen(descriptor, "rb") as file:
-        if os.fstat(descriptor).st_size > bytes_max:
-            raise CorruptionError(f"{path} is larger than any file of its kind")
-        return file.read()
+    """The whole of a regular file. `FileNotFoundError` when it is not there, `EnvironmentFailure` when the system
+    does not give it."""
+    try:
+        with os.fdopen(open_regular(path), "rb") as file:
+            if os.fstat(file.fileno()).st_size > bytes_max:
+                raise CorruptionError(f"{path} is larger than any file of its kind")
+            return file.read()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise EnvironmentFailure(f"{path} cannot be read: {error.strerror}; nothing was changed") from error
 
 
 def sync_folder(folder: Path) -> None:

@@ -9,7 +9,7 @@ from ledger.encoding import identity
 from ledger.encoding.identity import Identity
 from ledger.errors import CorruptionError, EnvironmentFailure
 from ledger.storage.active import HEADER_BYTES, ActiveSegment
-from ledger.storage.files import publish_file, read_file
+from ledger.storage.files import publish_file, read_file, translated
 from ledger.storage.paths import Paths
 from ledger.storage.sealed import SealedSegment
 
@@ -106,4 +106,5 @@ def file_fault(paths: Paths, known: Identity) -> str:
 def restore(paths: Paths, known: Identity) -> None:
     """Give a ledger whose LEDGER is lost the same bytes again; one that is there stays as it is. Durable."""
     if not paths.ledger.exists():
-        publish_file(paths.ledger, known.data)
+        with translated(f"writing {paths.ledger} again; entry 0 still holds its bytes"):
+            publish_file(paths.ledger, known.data)

@@ -24,7 +24,7 @@ from typing import Any
 from ledger._native import ffi, lib
 from ledger.errors import CorruptionError, DurabilityUnknownError
 from ledger.storage.active import BATCHES_BEGIN, HEADER_BYTES, STOPS, ActiveSegment
-from ledger.storage.files import boot_id, publish_file, sync_folder
+from ledger.storage.files import boot_id, publish_file, read_file, sync_folder, translated
 from ledger.storage.paths import Paths
 
 __all__ = ["Finding", "examine", "newest_active", "owed_notes", "recover", "refuse"]
@@ -151,6 +151,11 @@ def recover(paths: Paths, core: Any, fingerprint: bytes) -> Finding | None:
     missing was acknowledged. Durable when it returns; the notes that are owed are the caller's to append."""
     if lib.ledger_core_join_locked(core) == lib.LEDGER_OK:
         return None
+    with translated(f"recovering {paths.root}; what was acknowledged is safe, open it again"):
+        return _recover(paths, core, fingerprint)
+
+
+def _recover(paths: Paths, core: Any, fingerprint: bytes) -> Finding:
     for segno in paths.list_active().found[-2:]:
         _drop_cache(str(paths.active(segno)))
     head = ffi.new("ledger_head *")
@@ -228,12 +233,13 @@ def owed_notes(paths: Paths) -> Iterator[tuple[dict[str, Any], Callable[[], None
             continue
         path = paths.quarantine(name.segno, name.offset, name.digest8)
         target = paths.quarantine(name.segno, name.offset, name.digest8, noted=True)
-        data = path.read_bytes()
+        data = read_file(path)
 
         def done(path: Path = path, target: Path = target) -> None:
-            with contextlib.suppress(FileExistsError):
-                os.link(path, target)
-            sync_folder(target.parent)
+            with translated(f"marking {path} as noted; the note is in the ledger, and may come once more"):
+                with contextlib.suppress(FileExistsError):
+                    os.link(path, target)
+                sync_folder(target.parent)
 
         digest = hashlib.sha256(data).digest()
         yield (

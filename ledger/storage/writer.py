@@ -5,6 +5,7 @@ through `lock` and HEAD. A fork closes the child's descriptors at once; the chil
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import weakref
@@ -32,10 +33,10 @@ from ledger.storage.place import check_locks, check_place
 from ledger.storage.recover import Finding, recover
 from ledger.types import Receipts
 
-__all__ = ["HINT_CLOCK", "HINT_PREPARE", "HINT_ROLLED", "LOCK_APPEND", "LOCK_SEAL", "LOCK_SIGN", "Writer"]
+__all__ = ["HINT_BEGAN", "HINT_CLOCK", "HINT_PREPARE", "HINT_ROLLED", "LOCK_APPEND", "LOCK_SEAL", "LOCK_SIGN", "Writer"]
 
 LOCK_APPEND, LOCK_SEAL, LOCK_SHIP, LOCK_SIGN = 0, 1, 2, 3
-HINT_PREPARE, HINT_ROLLED, HINT_CLOCK = 1, 2, 4
+HINT_PREPARE, HINT_ROLLED, HINT_CLOCK, HINT_BEGAN = 1, 2, 4, 8
 _LOCK_TIMEOUT_NS = 30_000_000_000
 
 _REFUSED_AT_DOOR = {
@@ -65,15 +66,16 @@ class Writer:
         _writers.add(self)
 
     def _open(self) -> None:
-        if is_copy(self.paths):
+        check_place(self.paths.root)
+        with translated(f"looking at {self.paths.lock}; nothing was changed"):
+            check_locks(self.paths.lock)
+            copied = is_copy(self.paths)
+        if copied:
             raise CopiedLedgerError(
                 f"{self.paths.root} is a copy of a ledger: its `lock` was written elsewhere. Nothing was changed. "
                 "If the original is gone: `sealedger adopt`; if both live on: `sealedger fork` begins a new ledger "
                 "that follows this one. Reading and verifying work as they are"
             )
-        check_place(self.paths.root)
-        with translated(f"trying the locks of {self.paths.root}; nothing was changed"):
-            check_locks(self.paths.lock)
         core, fault = ffi.new("ledger_core **"), ffi.new("ledger_fault *")
         status = lib.ledger_core_open(
             os.fsencode(self.paths.root), self._fingerprint, boot_id(), _LOCK_TIMEOUT_NS, self._interval_ns, core, fault
@@ -212,6 +214,19 @@ class Writer:
             status = lib.ledger_core_roll(self.core)
         if status != lib.LEDGER_OK:
             raise self.error(status, "closing the active segment")
+
+    def roll_old(self) -> float | None:
+        """Close the active segment, if this handle's first event in it is older than the segment may become; else how
+        many seconds are left until then: infinite when it wrote none. None: it was closed."""
+        left = ffi.new("uint64_t *")
+        status = lib.ledger_core_roll_old(self.usable(), left)
+        if status == lib.LEDGER_RECOVER:
+            self.recover()
+            status = lib.ledger_core_roll_old(self.core, left)
+        if status != lib.LEDGER_OK:
+            raise self.error(status, "closing the active segment for its age")
+        nanoseconds = int(left[0])
+        return None if nanoseconds == 0 else math.inf if nanoseconds == (1 << 64) - 1 else nanoseconds / 1e9
 
     def prepare(self) -> None:
         """Build the next active file ahead of need."""

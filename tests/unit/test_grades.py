@@ -144,6 +144,30 @@ def test_a_receipt_is_memory(made: tuple[Path, str]) -> None:
     assert verify(path, keys=[vkey], receipt=other).exit_code == 1
 
 
+def test_memory_or_a_receipt_beyond_the_signed_size_is_no_upgrade(made: tuple[Path, str], tmp_path: Path) -> None:
+    """Agreement about entries that no checkpoint under a brought key covers gives no L3, not even for the prefix;
+    once a checkpoint covers them it does. Disagreement is a problem all the same."""
+    path, vkey = made
+    with Ledger(path) as log:
+        signed = log.size
+        receipt = log.append({"later": 1})
+    memory = tmp_path / "memory.json"
+    memory.write_text(json.dumps(verify(path, keys=[vkey]).as_dict()))
+    for options in ({"memory": memory}, {"receipt": receipt}, {"memory": memory, "receipt": receipt}):
+        for keys_brought in ([vkey], []):
+            report = verify(path, keys=keys_brought, **options)
+            assert report.problems == []
+            assert "L3" not in dict(grades(report))
+            assert not verify(path, keys=keys_brought, require="L3", until="checkpoint", **options).ok
+        assert dict(grades(verify(path, keys=[vkey], **options)))["L2"] == signed
+    changed = json.loads(memory.read_text()) | {"root": "00" * 32}
+    memory.write_text(json.dumps(changed))
+    assert verify(path, keys=[vkey], memory=memory).exit_code == 1
+    with Ledger(path) as log:
+        log.checkpoint()
+    assert ("L3", receipt.index + 1) in grades(verify(path, keys=[vkey], receipt=receipt))
+
+
 def rewritten(path: Path) -> None:
     """A second history of the same identity: LEDGER, and so F, are kept, the events are others."""
     keep = {name: (path / name).read_bytes() for name in ("LEDGER", "index-key")}
