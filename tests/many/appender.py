@@ -1,7 +1,9 @@
 """A process of its own that appends to a ledger which others append to, until told to stop or killed.
 
 `python appender.py PATH ACKS NAME COUNT`: appends {"name", "n"} for n from the number of lines of ACKS to COUNT, every
-eighth time three at once, and writes "index n" to ACKS after each acknowledgement. A restart goes on."""
+eighth time three at once, and writes "index n" to ACKS after each acknowledgement. A restart goes on. Exit code 75:
+whether the last batch is durable is not known, since another process recovered after a kill while this one was in its
+sync; the error says to open anew, which a restart does."""
 
 from __future__ import annotations
 
@@ -10,8 +12,11 @@ import sys
 from pathlib import Path
 
 from ledger.engine import Ledger
+from ledger.errors import DurabilityUnknownError, PoisonedError
 
-__all__ = ["acknowledged"]
+__all__ = ["OPEN_ANEW", "acknowledged"]
+
+OPEN_ANEW = 75
 
 
 def acknowledged(acks: Path) -> list[tuple[int, int]]:
@@ -35,4 +40,8 @@ def main(path: str, acks: str, name: str, count: int) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4], int(sys.argv[4]))
+    try:
+        main(*sys.argv[1:4], int(sys.argv[4]))
+    except (DurabilityUnknownError, PoisonedError) as error:
+        print(error, file=sys.stderr)
+        sys.exit(OPEN_ANEW)

@@ -21,7 +21,7 @@ import pytest
 
 from ledger.engine import Ledger
 from tests.many import appender
-from tests.many.appender import acknowledged
+from tests.many.appender import OPEN_ANEW, acknowledged
 from tests.model import oracle
 
 ROOT = Path(__file__).parents[2]
@@ -49,10 +49,11 @@ def start(path: Path, name: str) -> subprocess.Popen[bytes]:
 @pytest.mark.parametrize("kills", [0, 12])
 def test_four_processes(tmp_path: Path, kills: int) -> None:
     """Four writers append at once, some of them killed and started again: every acknowledged event is where its
-    line says, batches are not interleaved, and an event stands twice only if its acknowledgement was cut off."""
+    line says, batches are not interleaved, and an event stands twice only if its acknowledgement was cut off. A writer
+    in its sync while another recovers after a kill may be told that its batch is unknown: never without a kill."""
     path = tmp_path / "log"
     Ledger(path, segment_entries_max=COUNT).close()  # a few rolls on the way
-    dice, killed = random.Random(kills), 0
+    dice, killed, doubtful = random.Random(kills), 0, 0
     running = {name: start(path, name) for name in "abcd"}
     while running:
         for name, process in list(running.items()):
@@ -61,8 +62,10 @@ def test_four_processes(tmp_path: Path, kills: int) -> None:
                 process.send_signal(signal.SIGKILL)
             if process.poll() is not None or killed < kills:
                 _, errors = process.communicate()
-                assert process.returncode in (0, -signal.SIGKILL), errors.decode()
-                killed += process.returncode != 0
+                unknown = process.returncode == OPEN_ANEW and killed > 0
+                assert process.returncode in (0, -signal.SIGKILL) or unknown, errors.decode()
+                killed += process.returncode == -signal.SIGKILL
+                doubtful += process.returncode != 0
                 del running[name]
                 if process.returncode != 0:
                     running[name] = start(path, name)
@@ -76,7 +79,7 @@ def test_four_processes(tmp_path: Path, kills: int) -> None:
             assert all(log[index] == {"name": name, "n": n} for index, n in lines)
             assert {n for _, n in lines} == set(range(COUNT))
         assert set(counts) == {(name, n) for name in "abcd" for n in range(COUNT)}
-        assert sum(counts.values()) - len(counts) <= 3 * killed
+        assert sum(counts.values()) - len(counts) <= 3 * doubtful
 
 
 def test_eight_threads(tmp_path: Path) -> None:
