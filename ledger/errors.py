@@ -12,8 +12,14 @@
     ├── PoisonedError                  an earlier sync failed: this handle refuses work, reopen
     ├── DurabilityUnknownError         written, but whether it survives power loss is not known
     ├── CorruptionError                bytes on disk break the rules of docs/format.md
+    ├── EvictedError                   the entries are in the archive only, and nothing reads from there
     ├── IndexUnusableError             a search index is missing or damaged; the entries are not affected
     ├── CopiedLedgerError              this directory is a copy: adopt it, or fork it
+    ├── ArchiveError                   a target refused or could not; nothing local was changed
+    │   ├── ObjectExistsError, ObjectMissingError, AccessRefusedError, RetentionError, LockNotAppliedError,
+    │   │   BucketMissingError, CredentialsError, ClockSkewError, WrongRegionError, NeedsRestoreError
+    │   ├── ThrottledError, UnavailableError     may pass by themselves
+    │   └── ForkDetectedError, SquattedError     somebody else's object is under our key
     ├── NoKeyError                     a signature is asked for and there is no key
     └── VerificationError              not decided: malformed, unknown, missing
         └── MismatchError              decided, and the answer is no; carries both hashes
@@ -25,23 +31,39 @@ from __future__ import annotations
 from ledger.verify import MismatchError, VerificationError
 
 __all__ = [
+    "AccessRefusedError",
+    "ArchiveError",
+    "BucketMissingError",
+    "ClockSkewError",
     "ClosedError",
     "CopiedLedgerError",
     "CorruptionError",
+    "CredentialsError",
     "DiskFullError",
     "DurabilityUnknownError",
     "EnvironmentFailure",
     "EventError",
+    "EvictedError",
+    "ForkDetectedError",
     "ForkedHandleError",
     "IndexUnusableError",
     "LedgerError",
+    "LockNotAppliedError",
     "LockedError",
     "MismatchError",
+    "NeedsRestoreError",
     "NoKeyError",
+    "ObjectExistsError",
+    "ObjectMissingError",
     "PoisonedError",
     "QuerySyntaxError",
+    "RetentionError",
+    "SquattedError",
+    "ThrottledError",
+    "UnavailableError",
     "UsageError",
     "VerificationError",
+    "WrongRegionError",
 ]
 
 
@@ -123,6 +145,15 @@ class CorruptionError(LedgerError):
         self.evidence = evidence
 
 
+class EvictedError(LedgerError):
+    """The entries of `segment` were dropped here after their copies were verified; they are in the archive. Open
+    the ledger with its archive to read them; hashes and proofs of checkpoints are still here."""
+
+    def __init__(self, message: str, *, segment: int) -> None:
+        super().__init__(message)
+        self.segment = segment
+
+
 class IndexUnusableError(LedgerError):
     """A search index cannot be used: missing, of a newer version, or damaged. It is derived: the entries are not
     affected, they can be read without it, and it can be built anew from them."""
@@ -134,3 +165,69 @@ class CopiedLedgerError(LedgerError):
 
 class NoKeyError(LedgerError):
     """A signature is asked for and there is no signing key."""
+
+
+class ArchiveError(LedgerError):
+    """A target refused, or could not do it; nothing local was changed. `retryable`: it may pass by itself."""
+
+    retryable = False
+
+
+class ObjectExistsError(ArchiveError):
+    """Something is under the key already; it was left as it is."""
+
+
+class ObjectMissingError(ArchiveError):
+    """There is no such key or version, or it is a delete marker."""
+
+
+class AccessRefusedError(ArchiveError):
+    """The credentials are good and do not allow this."""
+
+
+class RetentionError(ArchiveError):
+    """The target refused a lock: in the past, shorter than the one that is there, or weaker."""
+
+
+class LockNotAppliedError(ArchiveError):
+    """An object is there without the lock that it must have. It does not count as shipped."""
+
+
+class BucketMissingError(ArchiveError):
+    """There is no such bucket or folder."""
+
+
+class CredentialsError(ArchiveError):
+    """No credentials, wrong ones, or expired ones."""
+
+
+class ClockSkewError(ArchiveError):
+    """The clocks here and there differ: retention would be wrong by as much."""
+
+
+class WrongRegionError(ArchiveError):
+    """The bucket is in another region."""
+
+
+class ThrottledError(ArchiveError):
+    """Too many requests for the target."""
+
+    retryable = True
+
+
+class UnavailableError(ArchiveError):
+    """No answer, a broken one, or a server's own error: whether it was done is not known."""
+
+    retryable = True
+
+
+class NeedsRestoreError(ArchiveError):
+    """The object is in cold storage and must be asked back first."""
+
+
+class ForkDetectedError(ArchiveError):
+    """The archive holds another history of this ledger. Nothing more is written there; both are evidence."""
+
+
+class SquattedError(ArchiveError):
+    """A stranger's object is under a key of ours."""

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 from ledger.encoding import event as events
 from ledger.encoding.identity import as_map
 from ledger.merkle import tree
+from ledger.storage.sealed import SealedSegment
 from ledger.storage.store import Item, Store
 
 if TYPE_CHECKING:
+    from ledger.query.regex import Residual
     from ledger.query.search import Search
 
 __all__ = ["Reading"]
@@ -57,6 +59,11 @@ class Reading(ABC):
         """The hashes that show the tree of `old` entries to be a prefix of that of `new` (RFC 9162 §2.1.4.1)."""
         return tree.consistency_proof(old, self.size if new is None else new, self._open_store().node)
 
+    def sealed_segments(self) -> list[SealedSegment]:
+        """The sealed segments that are open, oldest first."""
+        self._open_store().refresh()
+        return [segment for segment in self._open_store().segments() if isinstance(segment, SealedSegment)]
+
     # ---- read ---------------------------------------------------------------------------------------
 
     def __getitem__(self, index: int) -> dict[str, Any]:
@@ -95,20 +102,31 @@ class Reading(ABC):
         return index + self.size if index < 0 else index
 
     def tail(
-        self, after: int | None = None, *, follow: bool = False, poll_s: float = 0.05
+        self, after: int | None = None, *, follow: bool = False, where: Any = None, poll_s: float = 0.05
     ) -> Iterator[tuple[int, dict[str, Any]]]:
         """(index, event) of events after index `after` (default: from now on); with `follow`, for ever. Sees each
-        event of any process once, through roll and seal."""
+        event of any process once, through roll and seal. `where`: a filter, as of `query`, that C evaluates."""
         at = self.size if after is None else after + 1
+        residual = self._residual(where)
         while True:
             end = self.size
-            for item in self._open_store().items(at, end):
-                if item.kind == 0:
-                    yield item.index, events.unpack(item.payload)
+            for block in self._open_store().blocks(at, end):
+                for position in residual.matching(block):
+                    if at <= block.base + position < end:
+                        yield block.base + position, events.unpack(block.payload(position))
             at = max(at, end)
             if not follow:
                 return
             time.sleep(poll_s)
+
+    def _residual(self, where: Any) -> Residual:
+        from ledger.query.ast import And, Kind
+        from ledger.query.normal import normalize
+        from ledger.query.regex import Residual
+        from ledger.query.text import parse
+
+        node = parse(where) if isinstance(where, str) else where
+        return Residual(normalize(And((Kind(False),) if node is None else (node, Kind(False)))))
 
     def query(self, filter: Any = None, **options: Any) -> Iterator[dict[str, Any]]:
         """The events that match, newest first: `log.query('actor_id:u1 -action:read time:>=now-7d', limit=50)`.

@@ -49,14 +49,15 @@ def get(path: Path, index: int) -> Any:
 @click.argument("path", type=LEDGER_PATH)
 @click.option("--after", type=int, help="Index to start after; default: from now on.")
 @click.option("--follow", is_flag=True, help="Wait for more.")
+@click.option("--where", help="Only events that match this filter (docs/query.md).")
 @command
-def tail(path: Path, after: int | None, follow: bool) -> Any:
+def tail(path: Path, after: int | None, follow: bool, where: str | None) -> Any:
     """Print events as they are acknowledged, by any process."""
     from ledger.encoding import json_lines
     from ledger.engine import Ledger
 
     with Ledger(path, create=False, readonly=True) as log:
-        for _, event in log.tail(after, follow=follow):
+        for _, event in log.tail(after, follow=follow, where=where):
             click.echo(json_lines.dump(event))
 
 

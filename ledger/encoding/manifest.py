@@ -14,9 +14,11 @@ import msgpack
 
 from ledger.errors import CorruptionError
 
-__all__ = ["LOCAL", "Manifest", "ManifestRow"]
+__all__ = ["EVICTED", "LOCAL", "SHIPPED", "Manifest", "ManifestRow"]
 
 LOCAL: Final = 0  # the segment's file is here
+SHIPPED: Final = 1  # here, and an archive manifest lists verified copies: `receipts`
+EVICTED: Final = 2  # here is its stub; the blocks are where `receipts` say
 
 _FRAME = struct.Struct("<8sQ32sII32s")
 _MAGIC = b"LGMANI1\0"
@@ -27,7 +29,8 @@ _FIELDS = 8
 
 @dataclass(frozen=True, slots=True)
 class ManifestRow:
-    """One sealed segment. `receipts`: what archives gave for it, kept as it came."""
+    """One sealed segment. `receipts`: a map for each verified copy: `target`, `url`, `key`, `version`, `mode`,
+    `until`, `manifest` (the number of the archive manifest that lists it)."""
 
     segno: int
     base: int

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ledger._native import as_bytes, event_fault, ffi, lib
+from ledger._native import as_bytes, event_fault
 from ledger.encoding.identity import Identity
 from ledger.errors import (
     CorruptionError,
@@ -30,9 +30,11 @@ from ledger.storage.identity_file import read_identity
 from ledger.storage.inventory import manifest_faults, unacknowledged_bytes
 from ledger.storage.paths import Paths
 from ledger.storage.reindex import check_index
+from ledger.storage.restart import border_root
 from ledger.storage.sealed import SealedSegment
 from ledger.storage.sealed_check import Border
 from ledger.storage.store import Store
+from ledger.storage.stub import EvictedSegment
 from ledger.types import Receipt
 from ledger.verify import VerifierKey, parse_vkey
 
@@ -180,7 +182,7 @@ def _check(
             report.problems.append("entry 0 does not hold the bytes of LEDGER: the identity was replaced")
             return
         report.root = tree.root(size, store.node).hex()
-        expected = _border_root(border)
+        expected = border_root(border)
         if report.root != expected.hex():
             report.problems.append("the stored tree nodes give another root than the entries")
             return
@@ -210,7 +212,12 @@ def _check_segments(
     for segment in store.segments():
         if report.level == "quick":
             continue
-        if isinstance(segment, SealedSegment):
+        if isinstance(segment, EvictedSegment):
+            report.degraded.append(
+                f"segment {segment.segno} is evicted: entries [{segment.base}, {segment.end}) were not read"
+            )
+            border = _claimed_border(store, segment)
+        elif isinstance(segment, SealedSegment):
             if segment.end <= since:
                 border = _claimed_border(store, segment)
                 continue
@@ -276,15 +283,6 @@ def _check_inventory(store: Store, report: VerifyReport) -> None:
     report.degraded += [*store.degraded, *degraded]
     if after := unacknowledged_bytes(store.paths, store.identity.fingerprint):
         report.degraded.append(after)
-
-
-def _border_root(border: Border) -> bytes:
-    rng = ffi.new("ledger_range *")
-    rng.size, rng.count = border.size, len(border.peaks) // 32
-    ffi.memmove(rng.peaks, border.peaks, len(border.peaks))
-    root = ffi.new("uint8_t[32]")
-    lib.ledger_range_root(rng, root)
-    return bytes(root)
 
 
 def _check_notes(store: Store, report: VerifyReport, payloads: list[tuple[int, bytes]]) -> None:

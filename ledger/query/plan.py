@@ -56,6 +56,7 @@ class Plan:
         self.until: float | None = None  # on the monotonic clock, in seconds: then the search ends where it is
         self.stopped_at: int | None = None  # all entries on this side of that index were searched
         self._residual = Residual(self.node)
+        self._begin, self._end = _index_range(self.node, size)
 
     # ---- pieces -------------------------------------------------------------------------------------
 
@@ -98,9 +99,10 @@ class Plan:
                 return
 
     def _whole(self, piece: Piece, newest: bool) -> Iterator[tuple[Any, list[int] | None]]:
-        for block in piece.segment.blocks(piece.base, piece.end, newest=newest):
-            inside = piece.base <= block.base and block.base + block.count <= piece.end
-            begin, end = max(piece.base - block.base, 0), min(piece.end - block.base, block.count)
+        first, last = max(piece.base, self._begin), min(piece.end, self._end)
+        for block in piece.segment.blocks(first, last, newest=newest):
+            inside = first <= block.base and block.base + block.count <= last
+            begin, end = max(first - block.base, 0), min(last - block.base, block.count)
             yield block, None if inside else list(range(begin, end))
 
     def _chosen(self, piece: Piece, rows: Rows, newest: bool) -> Iterator[tuple[Any, list[int]]]:
@@ -130,7 +132,7 @@ class Plan:
             yield from islice(self._by_time(most, latest=order == "-time"), offset, None)
             return
         newest, left = order == "-index", limit
-        for piece in self._pieces.all(self.size, newest=newest):
+        for piece in self._overlapping(newest=newest):
             found = self.candidates(piece)
             if found is not None and found[1] and offset:
                 rows, skipped = found[0], min(offset, len(found[0]))
@@ -151,10 +153,7 @@ class Plan:
         one, with `latest`) was searched; pieces without bounds come first."""
         sign = -1 if latest else 1
         queue = sorted(
-            (
-                (_bound(piece, latest), number, piece)
-                for number, piece in enumerate(self._pieces.all(self.size, newest=latest))
-            ),
+            ((_bound(piece, latest), number, piece) for number, piece in enumerate(self._overlapping(newest=latest))),
             key=lambda entry: (entry[0] is not None, sign * (entry[0] or 0), entry[1]),
         )
         heap: list[tuple[int, int, Item]] = []
@@ -174,7 +173,7 @@ class Plan:
     def count(self) -> int:
         """How many match. Pieces whose index is exact are counted without reading an event."""
         total = 0
-        for piece in self._pieces.all(self.size, newest=True):
+        for piece in self._overlapping(newest=True):
             found = self.candidates(piece)
             if found is not None and found[1]:
                 total += len(found[0])
@@ -193,7 +192,21 @@ class Plan:
 
     def all_pieces(self) -> Iterator[Piece]:
         """The pieces that the plan searches, newest first."""
-        return self._pieces.all(self.size, newest=True)
+        return self._overlapping(newest=True)
+
+    def _overlapping(self, *, newest: bool) -> Iterator[Piece]:
+        pieces = self._pieces.all(self.size, newest=newest)
+        return (piece for piece in pieces if piece.base < self._end and self._begin < piece.end)
+
+
+def _index_range(node: Node, size: int) -> tuple[int, int]:
+    """[begin, end) of indexes that a filter in normal form allows: what lies outside is not even looked at."""
+    begin, end = 0, size
+    for child in node.children if isinstance(node, And) else (node,):
+        if isinstance(child, Span) and child.axis == "index":
+            begin = max(begin, 0 if child.begin is None else child.begin)
+            end = min(end, size if child.end is None else child.end)
+    return begin, max(begin, end)
 
 
 def event_time(item: Item) -> int:

@@ -22,7 +22,7 @@ from ledger.query.text import parse
 from ledger.query.values import path_of
 from ledger.storage.store import Item, Store
 
-__all__ = ["Explanation", "Page", "Search"]
+__all__ = ["Explanation", "Page", "Search", "decoded"]
 
 _BUCKETS_MAX: Final = 100_000
 Filter = str | Node | None
@@ -260,6 +260,7 @@ def _key(value: Any) -> tuple[str, Any]:
 
 
 def _scalars_at(value: Any, path: Path) -> Iterator[Any]:
+    """The scalars at a path of a decoded event, through arrays."""
     if isinstance(value, list):
         for element in value:
             yield from _scalars_at(element, path)

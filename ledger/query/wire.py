@@ -95,6 +95,10 @@ def _in(data: Any, place: str, depth: int) -> Node:
         _value_in(value, str(field.name), f"{place}[{at}]")
         for at, (field, value) in enumerate(zip(fields, rest, strict=True), 1)
     ]
+    if kind is not ast.Words and None in values[:1] and fields[0].name == "path":
+        raise UsageError(f"{place}[1]: path is a list of strings")
+    if kind is ast.Range and (values[1:3] == [None, None] or any(isinstance(bound, bool) for bound in values[1:3])):
+        raise UsageError(f"{place}: a range has at least one bound, a number or a string")
     node: Node = kind(*values)
     return node
 

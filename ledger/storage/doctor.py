@@ -38,7 +38,8 @@ def examine(path: Path) -> dict[str, Any]:
         segment.close()
     problems, degraded = _segments(paths, identity.fingerprint)
     degraded += filter(None, [file_fault(paths, identity), unacknowledged_bytes(paths, identity.fingerprint)])
-    listings = (paths.list_active(), paths.list_sealed(), paths.list_checkpoints(), paths.list_manifests())
+    folders = (paths.list_active(), paths.list_sealed(), paths.list_checkpoints(), paths.list_ship_logs())
+    listings = (*folders, paths.list_manifests())
     return {
         "origin": identity.origin,
         "fingerprint": identity.fingerprint.hex(),

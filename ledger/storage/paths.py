@@ -18,6 +18,7 @@ _U64_END = 1 << 64
 _NUMBER = re.compile(r"[0-9]{20}", re.ASCII)
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,19}", re.ASCII)
 _DIGEST8 = re.compile(r"[0-9a-f]{8}", re.ASCII)
+_TARGET = re.compile(r"[a-z0-9][a-z0-9-]{0,63}", re.ASCII)
 _TEMPORARY = re.compile(r"[A-Za-z0-9._-]+\.[0-9]+\.tmp", re.ASCII)
 
 Key = TypeVar("Key")
@@ -57,6 +58,7 @@ class Paths:
         self.sealed_folder = root / "sealed"
         self.checkpoint_folder = root / "checkpoints"
         self.quarantine_folder = root / "quarantine"
+        self.ship_folder = root / "ship"
         self.ledger = root / "LEDGER"
         self.lock = root / "lock"
         self.head = root / "HEAD"
@@ -93,6 +95,16 @@ class Paths:
         place = f"{int(_number(segno))}-{int(_number(offset))}"
         return self.quarantine_folder / f"{place}-{_digest(digest8)}.{'noted' if noted else 'bin'}"
 
+    def ship_log(self, target: str) -> Path:
+        """What was shipped to the target of that name: lower-case letters, digits and "-"."""
+        if not _TARGET.fullmatch(target):
+            raise ValueError(f"{target!r} is no name of a target: a-z, 0-9 and -, at most 64")
+        return self.ship_folder / f"{target}.log"
+
+    def ship_pending(self, target: str) -> Path:
+        """The signed manifest that is on its way to that target."""
+        return self.ship_log(target).with_suffix(".pending")
+
     @staticmethod
     def temporary(target: Path) -> Path:
         """Where this process builds `target` before it links it to its name, in the same folder."""
@@ -125,7 +137,7 @@ class Paths:
         own = {
             *(self.ledger.name, self.lock.name, self.head.name, self.index_key.name),
             *(self.active_folder.name, self.sealed_folder.name),
-            *(self.checkpoint_folder.name, self.quarantine_folder.name),
+            *(self.checkpoint_folder.name, self.quarantine_folder.name, self.ship_folder.name),
         }
         return _list(self.root, lambda name: _parse_number(name, "MANIFEST-", ""), own.__contains__)
 
@@ -135,6 +147,14 @@ class Paths:
             self.checkpoint_folder,
             _parse_checkpoint,
             lambda name: name.endswith((".cosig", ".tsr")) and _parse_checkpoint(name.rsplit(".", 1)[0]) is not None,
+        )
+
+    def list_ship_logs(self) -> Listing[str]:
+        """The names of the targets that something was shipped to."""
+        return _list(
+            self.ship_folder,
+            _parse_ship_log,
+            lambda name: _parse_ship_log(name.removesuffix(".pending") + ".log") is not None,
         )
 
     def list_quarantine(self) -> Listing[QuarantineName]:
@@ -186,6 +206,11 @@ def _parse_checkpoint(name: str) -> CheckpointName | None:
     if size is None or name[20:21] != "." or not _DIGEST8.fullmatch(name[21:]):
         return None
     return CheckpointName(size, name[21:])
+
+
+def _parse_ship_log(name: str) -> str | None:
+    target = name.removesuffix(".log")
+    return target if target != name and _TARGET.fullmatch(target) else None
 
 
 def _parse_quarantine(name: str) -> QuarantineName | None:

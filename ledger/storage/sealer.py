@@ -14,19 +14,19 @@ An error of the index stops no seal: its root is then zero, or its file missing,
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ledger.encoding.manifest import Manifest, ManifestRow
+from ledger.encoding.manifest import ManifestRow
 from ledger.encoding.segment import ZERO_HASH, Footer
 from ledger.errors import CorruptionError, IndexUnusableError, LedgerError
 from ledger.index.build import BuiltGranule, index_root
+from ledger.storage import manifests
 from ledger.storage.active import ActiveSegment
-from ledger.storage.files import publish_file, sync_folder, translated
+from ledger.storage.files import sync_folder, translated
 from ledger.storage.index_file import IndexFile, publish_index, read_index_key
 from ledger.storage.reindex import build_index, reindex
 from ledger.storage.seal import build_segment
@@ -36,7 +36,6 @@ from ledger.storage.store import Store
 
 __all__ = ["seal_closed"]
 
-_KEPT_MANIFESTS = 3
 _Index = list[BuiltGranule]  # empty: none was made
 
 
@@ -69,7 +68,7 @@ def _finish(store: Store, segno: int, append_note: Callable[[dict[str, Any]], ob
         _publish_index(store, done, granules)
         append_note(_note(done))
         store.replace_sealed(done)
-        _write_manifest(store)
+        manifests.write(store.paths, _manifest_rows(store))
         path.unlink(missing_ok=True)
         sync_folder(store.paths.active_folder)
     finally:
@@ -199,7 +198,7 @@ def _note(segment: SealedSegment) -> dict[str, Any]:
     }
 
 
-def _write_manifest(store: Store) -> None:
+def _manifest_rows(store: Store) -> list[ManifestRow]:
     rows = []
     for segment in store.segments():
         if isinstance(segment, SealedSegment):
@@ -214,11 +213,4 @@ def _write_manifest(store: Store) -> None:
                     footer.segment_root,
                 )
             )
-    generations = store.paths.list_manifests().found
-    previous = bytes(32)
-    if generations:
-        previous = hashlib.sha256(store.paths.manifest(generations[-1]).read_bytes()).digest()
-    generation = generations[-1] + 1 if generations else 1
-    publish_file(store.paths.manifest(generation), Manifest(generation, previous, tuple(rows)).encode())
-    for old in generations[: -(_KEPT_MANIFESTS - 1)]:
-        store.paths.manifest(old).unlink(missing_ok=True)
+    return rows

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from ledger._native import ffi, lib
+from ledger.encoding.block import Block
 from ledger.encoding.identity import Identity
 from ledger.errors import CorruptionError
 from ledger.storage.active import ActiveSegment
@@ -21,6 +22,7 @@ from ledger.storage.identity_file import file_fault
 from ledger.storage.paths import Paths
 from ledger.storage.recover import Finding, examine, newest_active, refuse
 from ledger.storage.sealed import SealedSegment
+from ledger.storage.stub import EvictedSegment, Fetch
 from ledger.storage.writer import Writer
 from ledger.verify import node_hash
 
@@ -47,6 +49,7 @@ class Store:
         self.identity = identity
         self.writer = writer
         self.salvage = salvage
+        self.fetch: Fetch | None = None
         self.degraded: list[str] = []
         self._lock = threading.RLock()
         self._segments: list[Segment] = []
@@ -76,7 +79,7 @@ class Store:
         for segment in self.segments():
             active = isinstance(segment, ActiveSegment)
             end = segment.size if isinstance(segment, ActiveSegment) else segment.end
-            state = "active" if active else "sealed"
+            state = "active" if active else "evicted" if isinstance(segment, EvictedSegment) else "sealed"
             result.append({"segno": segment.segno, "base": segment.base, "end": end, "state": state})
         return result
 
@@ -141,11 +144,10 @@ class Store:
             self._finish(last)
         begin = 0 if last is None else last.segno + 1
         sealed = set(self.paths.list_sealed().found) if begin <= segno else set()
+        stubs = set(self.paths.list_stubs().found) - sealed if begin <= segno else set()
         for number in range(begin, segno + 1):
-            if number in sealed:
-                segment: Segment = SealedSegment(
-                    self.paths.sealed(number), number, fingerprint=self.identity.fingerprint
-                )
+            if number in sealed or number in stubs:
+                segment: Segment = self._open_sealed(number, number in stubs)
             else:
                 segment = self._open_active(number)
                 if number < segno:
@@ -155,6 +157,12 @@ class Store:
         if isinstance(newest, ActiveSegment) and newest.segno == segno:
             self._read_on(newest, end)
         return newest.size if isinstance(newest, ActiveSegment) else newest.end
+
+    def _open_sealed(self, number: int, evicted: bool) -> SealedSegment:
+        if evicted:
+            path = self.paths.stub(number)
+            return EvictedSegment(path, number, fingerprint=self.identity.fingerprint, fetch=self.fetch)
+        return SealedSegment(self.paths.sealed(number), number, fingerprint=self.identity.fingerprint)
 
     def _open_active(self, number: int) -> ActiveSegment:
         try:
@@ -206,12 +214,23 @@ class Store:
         self._segments.append(segment)
         self._bases.append(segment.base)
 
+    def attach(self, fetch: Fetch) -> None:
+        """Read evicted segments through `fetch` from now on."""
+        with self._lock:
+            self.fetch = fetch
+            for segment in self._segments:
+                if isinstance(segment, EvictedSegment):
+                    segment.fetch = fetch
+
     def replace_sealed(self, segment: SealedSegment) -> None:
-        """A segment was sealed: serve it from the sealed file from now on."""
+        """A segment was sealed, or evicted: serve it from that file from now on. Who reads the old one goes on."""
         with self._lock:
             for at, old in enumerate(self._segments):
-                if old.segno == segment.segno and isinstance(old, ActiveSegment):
+                evicts = isinstance(segment, EvictedSegment) and not isinstance(old, EvictedSegment)
+                if old.segno == segment.segno and (isinstance(old, ActiveSegment) or evicts):
                     self._segments[at] = segment
+                    if isinstance(old, SealedSegment):  # its space is free when the last reader has let go of it
+                        weakref.finalize(old, os.close, old._fd)
 
     def renew_locks(self) -> None:
         """In a forked child: another thread of the parent may have held them [FORK-1]."""
@@ -258,6 +277,15 @@ class Store:
             else:
                 stop = min(end, segment.end)
                 yield from map(Item._make, segment.iter_items(at, stop))
+            at = stop
+
+    def blocks(self, begin: int, end: int) -> Iterator[Block]:
+        """Blocks, in order, that hold the entries [begin, end); those at the ends may hold others too."""
+        at = begin
+        while at < end:
+            segment = self._locate(at)
+            stop = min(end, segment.size if isinstance(segment, ActiveSegment) else segment.end)
+            yield from segment.blocks(at, stop)
             at = stop
 
     def payloads(self, begin: int, end: int) -> Iterator[list[bytes]]:

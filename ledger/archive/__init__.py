@@ -1,0 +1,1 @@
+"""The archive: sealed segments in storage that nobody can rewrite, and back."""
