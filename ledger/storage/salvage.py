@@ -53,8 +53,11 @@ def pieces(paths: Paths, fingerprint: bytes) -> Iterator[tuple[int, list[Piece],
     Where a segment has both a sealed and an active file, that which gives more entries is taken. Memory: the files of
     one segment. Raises `UsageError` for a newer format; all other damage is in the result."""
     sealed, active = set(paths.list_sealed().found), set(paths.list_active().found)
-    for segno in sorted(sealed | active):
+    evicted = set(paths.list_stubs().found) - sealed - active
+    for segno in sorted(sealed | active | evicted):
         faults: list[str] = []
+        if segno in evicted:
+            faults.append(f"segment {segno} lies in an archive only: restore it and repair anew, or it counts as lost")
         found: list[Piece] = []
         if segno in sealed:
             found = _sealed(paths.sealed(segno), segno, fingerprint, faults)

@@ -173,6 +173,14 @@ def test_what_is_readable_is_carried_over_and_the_rest_is_named(damaged: Damaged
     assert done.whole == (not expected or expected == range(1)), done
 
 
+def test_an_evicted_segment_is_named_as_such(damaged: Damaged) -> None:
+    """Its entries are not here, so they are listed; the fault says that an archive has them."""
+    (damaged.path / SEALED).rename(damaged.path / SEALED.replace(".seg", ".stub"))
+    done = checked(damaged)
+    assert done.lost == [(0, 701)]
+    assert any("lies in an archive only" in fault for fault in done.faults)
+
+
 def test_behind_a_gap_the_chain_is_taken_up_again(damaged: Damaged) -> None:
     """One batch in the middle is spoiled in its payload: its last leaf hash is still there, so what follows is judged
     by hashes. With that hash spoiled too, one batch is judged by its checksum, and said to be."""

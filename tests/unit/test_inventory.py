@@ -71,6 +71,19 @@ def test_a_row_of_the_active_file_is_no_problem(path: Path) -> None:
     assert verify(path, require="L1").problems == []
 
 
+def test_a_seal_in_progress_is_not_accused(path: Path) -> None:
+    """Between the sealed file's name and its line in the manifest the active file is still there."""
+    kept = [newest(path), *path.glob("active/*")]
+    with Ledger(path) as log:
+        before = {file: file.read_bytes() for file in kept}
+        log.seal()
+    newest(path).unlink()
+    for file, data in before.items():
+        file.write_bytes(data)
+    report = verify(path, require="L1")
+    assert (report.problems, report.degraded) == ([], [])
+
+
 @pytest.mark.parametrize("damage", [b"", b"LGMANI1\0", None])
 def test_a_damaged_manifest_is_degraded_and_mended_by_the_next_seal(path: Path, damage: bytes | None) -> None:
     """An older generation serves; with none of them left what is sealed is unlisted. A seal writes a new one."""
