@@ -19,7 +19,7 @@ COUNT = 20_000
 def key_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """No bench touches the user's keys."""
     folder = tmp_path / "keys"
-    folder.mkdir()
+    folder.mkdir(mode=0o700)
     monkeypatch.setenv("SEALEDGER_KEY_DIR", str(folder))
     return folder
 

@@ -22,6 +22,7 @@ __all__ = ["BATCHES_BEGIN", "STOPS", "ActiveSegment", "read_exactly", "read_head
 HEADER_BYTES = 4096
 BATCHES_BEGIN = 8192
 _STEP_BYTES = 4 << 20
+_CHECK_BYTES = 64 << 10
 
 STOPS = {
     lib.LEDGER_STOP_ZERO: "the end of the log",
@@ -134,6 +135,17 @@ class ActiveSegment:
     def state(self) -> Any:
         """The scan's own state (cdata), for recovery and seal."""
         return self._state
+
+    def nonzero_end(self, begin: int) -> int:
+        """The offset after the last byte from `begin` on that is not zero; `begin` when there is none. Read 64 KiB at a
+        time: what was prepared and not begun is most of a file."""
+        end = begin
+        for at in range(begin, int(self.header.file_bytes), _CHECK_BYTES):
+            size = min(_CHECK_BYTES, int(self.header.file_bytes) - at)
+            data = read_exactly(self._file, size, at, str(self.path))
+            if data.count(0) != size:
+                end = at + len(data.rstrip(b"\x00"))
+        return end
 
     def read_all(self, begin: int = 0) -> bytes:
         """The whole file, or what follows offset `begin`."""

@@ -95,6 +95,6 @@ def _tail(paths: Paths, fingerprint: bytes) -> tuple[tuple[int, int, int], int] 
     except (FileNotFoundError, CorruptionError):
         return None  # sealed since, or damaged: other checks name that
     try:
-        return place, len(segment.read_all(place[2]).rstrip(b"\x00"))
+        return place, segment.nonzero_end(place[2]) - place[2]
     finally:
         segment.close()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -26,9 +27,17 @@ from ledger.errors import ArchiveError, ObjectExistsError, ObjectMissingError, U
 
 
 def _free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
+    """A free port whose partner, 10,000 above, is free too: the server listens there as well."""
+    for _ in range(100):
+        port = random.randrange(20_000, 30_000)
+        try:
+            for number in (port, port + 10_000):
+                with socket.socket() as listening:
+                    listening.bind(("127.0.0.1", number))
+        except OSError:
+            continue
+        return port
+    raise AssertionError("no free port among a hundred")
 
 
 @contextmanager
